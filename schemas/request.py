@@ -24,7 +24,9 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Literal["user", "assistant"]
-    content: Annotated[str, StringConstraints(min_length=1)] | Annotated[list[dict[str, JsonValue]], Field(min_length=1)]
+    content: (
+        Annotated[str, StringConstraints(min_length=1)] | Annotated[list[dict[str, JsonValue]], Field(min_length=1)]
+    )
 
 
 class CachePolicy(BaseModel):

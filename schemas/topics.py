@@ -55,6 +55,12 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(BULK_REQUESTS, 12, 7 * _DAY_MS, _INTAKE_BYTES, "Requests of the bulk lane, keyed by request key."),
     Topic(RETRY, 6, 7 * _DAY_MS, _INTAKE_BYTES, "Requests that wait until they are due again."),
     Topic(RESULTS, 12, 7 * _DAY_MS, _INTAKE_BYTES, "One terminal result per accepted request, keyed by request id."),
-    Topic(DEAD_LETTERS, 3, 30 * _DAY_MS, _DEAD_LETTER_BYTES, "Records nobody could read, as they came, with origin and reason."),
+    Topic(
+        DEAD_LETTERS,
+        3,
+        30 * _DAY_MS,
+        _DEAD_LETTER_BYTES,
+        "Records nobody could read, as they came, with origin and reason.",
+    ),
     Topic(CONTROL, 1, 1 * _DAY_MS, _INTAKE_BYTES, "Cancellations and invalidations for every worker."),
 )

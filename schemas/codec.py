@@ -1,0 +1,125 @@
+"""Events to Kafka records and back: CloudEvents 1.0, Kafka binding.
+
+Written in binary mode: attributes in `ce_*` headers, the value plain JSON. Read in binary mode, in structured mode
+(`application/cloudevents+json`), and as bare JSON without any `ce_*` header, so that any language can publish.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from pydantic import BaseModel, ValidationError
+
+from schemas.dead_letter import DecodeError
+from schemas.fingerprint import partition_key
+from schemas.record import Headers, OutgoingRecord, Record
+from schemas.request import REQUEST_TYPE, PromptRequest
+from schemas.result import RESULT_TYPE, PromptResult
+from schemas.topics import MAX_VALUE_BYTES, RESULTS
+
+SOURCE: Final = "headrace"
+_STRUCTURED: Final = "application/cloudevents+json"
+_FIXED_HEADERS: Final[Headers] = (("ce_specversion", b"1.0"), ("content-type", b"application/json"))
+
+Event = TypeVar("Event", bound=BaseModel)
+
+
+def encode_request(request: PromptRequest, topic: str, traceparent: str | None = None) -> OutgoingRecord:
+    """The record of a request, keyed so that identical requests share a partition."""
+    headers = _headers(REQUEST_TYPE, str(request.request_id), request.tenant, request.accepted_at, traceparent)
+    return OutgoingRecord(topic, partition_key(request), _json(request), headers)
+
+
+def encode_result(result: PromptResult, traceparent: str | None = None) -> OutgoingRecord:
+    """The record of a result, keyed by request id. The same result gives the same bytes."""
+    request_id = str(result.request_id)
+    headers = _headers(RESULT_TYPE, request_id, result.tenant, result.timing.completed_at, traceparent)
+    return OutgoingRecord(RESULTS, request_id.encode(), _json(result), headers)
+
+
+def decode_request(record: Record) -> PromptRequest:
+    """The request in `record`; one without `accepted_at` was accepted when the broker stamped it.
+
+    Raises DecodeError.
+    """
+    request = _decode(record, PromptRequest, REQUEST_TYPE)
+    if "accepted_at" not in request.model_fields_set and record.timestamp_ms > 0:
+        stamped = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+        request = request.model_copy(update={"accepted_at": stamped})
+    return request
+
+
+def decode_result(record: Record) -> PromptResult:
+    """The result in `record`. Raises DecodeError."""
+    return _decode(record, PromptResult, RESULT_TYPE)
+
+
+def _decode(record: Record, model: type[Event], expected_type: str) -> Event:
+    try:
+        return model.model_validate_json(_payload(record, expected_type), extra="ignore")
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _payload(record: Record, expected_type: str) -> bytes:
+    value = record.value
+    if record.read_error is not None:
+        raise DecodeError("unreadable_record", record.read_error)
+    if not value:
+        raise DecodeError("empty_value", "the record has no value; publish the event as JSON")
+    if len(value) > MAX_VALUE_BYTES:
+        raise DecodeError("oversize", f"the value has {len(value)} bytes, the limit is {MAX_VALUE_BYTES}")
+    if (record.header("content-type") or "").startswith(_STRUCTURED):
+        return _structured(value, expected_type)
+    if any(name.startswith("ce_") for name, _ in record.headers):
+        _require(record.header("ce_specversion"), record.header("ce_type"), expected_type)
+    return value
+
+
+def _structured(value: bytes, expected_type: str) -> bytes:
+    try:
+        event = JSONFormat().read(CloudEvent, value)
+    except Exception as error:  # noqa: BLE001 - the library's own errors share no ancestor but Exception
+        reason = f"the structured CloudEvent cannot be read ({type(error).__name__}); see its JSON format, version 1.0"
+        raise DecodeError("invalid_event", reason) from None
+    _require(event.get_specversion(), event.get_type(), expected_type)
+    data = event.get_data()
+    if isinstance(data, bytes):
+        return data
+    return data.encode() if isinstance(data, str) else json.dumps(data).encode()
+
+
+def _require(spec_version: str | None, found_type: str | None, expected_type: str) -> None:
+    if spec_version != "1.0":
+        raise DecodeError("invalid_event", "ce_specversion must be 1.0")
+    if found_type != expected_type:
+        raise DecodeError("unknown_type", f"ce_type must be {expected_type} on this topic")
+
+
+def _refusal(error: ValidationError) -> DecodeError:
+    problems = error.errors(include_input=False, include_url=False, include_context=False)
+    if problems[0]["type"] == "json_invalid":
+        return DecodeError("not_json", "the value is not valid JSON")
+    # Only field names of ours are told: a map's key, like any value, is the caller's text.
+    told = "; ".join(
+        f"{problem['loc'][0] if problem['loc'] else 'event'}: {problem['msg']}" for problem in problems[:5]
+    )
+    return DecodeError("invalid_request", told[:500])
+
+
+def _headers(event_type: str, event_id: str, tenant: str, time: datetime, traceparent: str | None) -> Headers:
+    headers: Headers = (
+        *_FIXED_HEADERS,
+        ("ce_type", event_type.encode()),
+        ("ce_id", event_id.encode()),
+        ("ce_source", SOURCE.encode()),
+        ("ce_subject", tenant.encode()),
+        ("ce_time", time.isoformat().encode()),
+    )
+    return headers if traceparent is None else (*headers, ("traceparent", traceparent.encode()))
+
+
+def _json(event: BaseModel) -> bytes:
+    return event.model_dump_json(exclude_none=True).encode()

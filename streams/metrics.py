@@ -1,0 +1,58 @@
+"""Every metric's name, kind and labels. Labels are closed sets; never a tenant, an id or a text."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+# OpenTelemetry's GenAI conventions name these two and their buckets.
+_CALL_BUCKETS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_TOKEN_BUCKETS: Final = tuple(float(4**power) for power in range(14))
+
+RECORDS: Final = Counter("headrace_records_total", "Records taken from a request topic.", ["lane"])
+RESULTS: Final = Counter("headrace_results_total", "Results confirmed by the broker.", ["status", "source"])
+DEAD_LETTERS: Final = Counter("headrace_dead_letters_total", "Dead letters confirmed by the broker.", ["reason"])
+REQUEST_SECONDS: Final = Histogram(
+    "headrace_request_seconds", "From accepted to result confirmed.", ["source"], buckets=_LATENCY_BUCKETS
+)
+IN_FLIGHT: Final = Gauge("headrace_in_flight_records", "Records taken and not yet released.")
+IN_FLIGHT_BYTES: Final = Gauge("headrace_in_flight_bytes", "Bytes of records taken and not yet released.")
+ASSIGNED_PARTITIONS: Final = Gauge("headrace_assigned_partitions", "Partitions this worker holds.")
+COMMITS: Final = Counter("headrace_commits_total", "Offset commits.", ["outcome"])
+REDELIVERED_LATE: Final = Counter(
+    "headrace_late_completions_total", "Records finished after their partition was taken away; they are redelivered."
+)
+
+CACHE_LOOKUPS: Final = Counter("headrace_cache_lookups_total", "Looked-up keys.", ["tier", "outcome"])
+CACHE_ERRORS: Final = Counter(
+    "headrace_cache_errors_total", "Cache round trips that failed; the work goes on.", ["operation"]
+)
+SHARED_FLIGHTS: Final = Counter("headrace_shared_flights_total", "Requests that waited for another's call.")
+
+MODEL_CALLS: Final = Counter("headrace_model_calls_total", "Calls of the model by how they ended.", ["outcome"])
+MODEL_SECONDS: Final = Histogram(
+    "gen_ai_client_operation_duration_seconds",
+    "One call of the model.",
+    ["gen_ai_request_model", "error_type"],
+    buckets=_CALL_BUCKETS,
+)
+MODEL_TOKENS: Final = Histogram(
+    "gen_ai_client_token_usage",
+    "Tokens of one call.",
+    ["gen_ai_request_model", "gen_ai_token_type"],
+    buckets=_TOKEN_BUCKETS,
+)
+COST_USD: Final = Counter("headrace_cost_usd_total", "Paid to the model.")
+SAVED_USD: Final = Counter("headrace_saved_usd_total", "Not paid because an answer was known.")
+UNPRICED_CALLS: Final = Counter(
+    "headrace_unpriced_calls_total", "Paid calls whose price is unknown; their cost is unknown."
+)
+
+SINK_ROWS: Final = Counter("headrace_sink_rows_total", "Rows written.", ["store"])
+SINK_REFUSED: Final = Counter(
+    "headrace_sink_refused_total", "Records a sink could not read and passed over.", ["store"]
+)
+SINK_BATCH_SECONDS: Final = Histogram(
+    "headrace_sink_batch_seconds", "One batch written.", ["store"], buckets=_LATENCY_BUCKETS
+)
+SINK_PAUSED: Final = Gauge("headrace_sink_paused", "1 while the store is down and the sink waits for it.", ["store"])

@@ -1,0 +1,109 @@
+"""Everything that can be set, read from the environment in this one place.
+
+Order: arguments, then `HEADRACE_*` (and the SDK's `ANTHROPIC_*`), then a running local stack's `endpoints.json`.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """One process's settings. Secrets are masked in every repr."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True)
+
+    home: Path = Path(".headrace")
+    """State of the local stack; `endpoints.json` in it fills what is not set."""
+    environment: Literal["local", "production"] = "local"
+
+    kafka: str = "127.0.0.1:9092"
+    kafka_replication: Annotated[int, Field(ge=1, le=9)] = 1
+    redis: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    postgres: SecretStr = SecretStr("postgresql://headrace@127.0.0.1:5432/headrace")
+    clickhouse: SecretStr = SecretStr("http://headrace@127.0.0.1:8123")
+
+    model_url: Annotated[str | None, Field(validation_alias="ANTHROPIC_BASE_URL")] = None
+    """Base URL of a Messages API; none is Anthropic's own."""
+    model_key: Annotated[SecretStr | None, Field(validation_alias="ANTHROPIC_API_KEY")] = None
+    default_model: str = "claude-haiku-5-5"
+
+    max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    """Records one worker holds unfinished at most."""
+    max_in_flight_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 128 * MEBIBYTE
+    batch_records: Annotated[int, Field(ge=1, le=2048)] = 256
+    """Records answered from the cache in one round trip at most."""
+    commit_interval_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = 20
+    """How long SIGTERM and a rebalance wait for work in flight; the rest is redelivered."""
+    session_timeout_seconds: Annotated[float, Field(ge=6, le=300)] = 45
+    worker_name: str | None = None
+    """Static membership id, unique per worker; a restart under the same name causes no rebalance."""
+
+    soft_deadline_seconds: Annotated[float, Field(gt=0, le=3600)] = 240
+    hard_deadline_seconds: Annotated[float, Field(gt=0, le=3600)] = 300
+    model_attempts: Annotated[int, Field(ge=1, le=10)] = 3
+
+    local_cache_bytes: Annotated[int, Field(ge=0)] = 64 * MEBIBYTE
+    local_cache_seconds: Annotated[float, Field(ge=0)] = 60
+    stable_ttl_seconds: Annotated[int, Field(ge=1)] = 24 * 60 * 60
+    volatile_ttl_seconds: Annotated[int, Field(ge=1)] = 300
+
+    sink_batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    sink_batch_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    sink_store_text: bool = False
+    """Whether ClickHouse also gets the answers' text."""
+
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Where `/metrics` and `/healthz` answer; 0 takes a free port."""
+    metrics_host: str = "127.0.0.1"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+    @property
+    def rehearsed(self) -> bool:
+        """Whether answers come from a server that is not Anthropic's."""
+        return self.model_url is not None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings
+        return init_settings, env_settings, file_secret_settings, LocalStackSource(settings_cls, env_settings)
+
+
+class LocalStackSource(PydanticBaseSettingsSource):
+    """What a running local stack says of its addresses; nothing where none runs here."""
+
+    def __init__(self, settings_cls: type[BaseSettings], environment: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._environment = environment
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        set_already = self._environment()
+        home = Path(set_already.get("home", Settings.model_fields["home"].default))
+        try:
+            endpoints = json.loads((home / "endpoints.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        found = {name: endpoints[name] for name in ("kafka", "redis", "postgres", "clickhouse") if endpoints.get(name)}
+        wants_real_model = "ANTHROPIC_API_KEY" in set_already or "ANTHROPIC_BASE_URL" in set_already
+        if endpoints.get("model") and not wants_real_model:
+            found |= {"ANTHROPIC_BASE_URL": endpoints["model"], "ANTHROPIC_API_KEY": "rehearsal"}
+        return found
