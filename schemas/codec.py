@@ -21,6 +21,8 @@ from schemas.topics import MAX_VALUE_BYTES, RESULTS
 
 SOURCE: Final = "headrace"
 _STRUCTURED: Final = "application/cloudevents+json"
+_YEAR_9999_MS: Final = 253_370_764_800_000
+"""A producer sets a record's timestamp as it likes; past this one Python has no date."""
 _FIXED_HEADERS: Final[Headers] = (("ce_specversion", b"1.0"), ("content-type", b"application/json"))
 
 Event = TypeVar("Event", bound=BaseModel)
@@ -45,7 +47,7 @@ def decode_request(record: Record) -> PromptRequest:
     Raises DecodeError.
     """
     request = _decode(record, PromptRequest, REQUEST_TYPE)
-    if "accepted_at" not in request.model_fields_set and record.timestamp_ms > 0:
+    if "accepted_at" not in request.model_fields_set and 0 < record.timestamp_ms < _YEAR_9999_MS:
         stamped = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
         request = request.model_copy(update={"accepted_at": stamped})
     return request
@@ -88,7 +90,7 @@ def _structured(value: bytes, expected_type: str) -> bytes:
     data = event.get_data()
     if isinstance(data, bytes):
         return data
-    return data.encode() if isinstance(data, str) else json.dumps(data).encode()
+    return data.encode(errors="surrogatepass") if isinstance(data, str) else json.dumps(data).encode()
 
 
 def _require(spec_version: str | None, found_type: str | None, expected_type: str) -> None:

@@ -60,7 +60,10 @@ def dead_letter_of(record: Record, error: DecodeError, now: datetime) -> Outgoin
         x_error_message=error.message,
         x_dead_lettered_at=now,
     )
-    added = ((name, str(value).encode()) for name, value in about.model_dump(mode="json", by_alias=True).items())
+    added = (
+        (name, str(value).encode(errors="replace"))
+        for name, value in about.model_dump(mode="json", by_alias=True).items()
+    )
     return OutgoingRecord(DEAD_LETTERS, record.key, record.value, (*_kept(record.headers), *added))
 
 

@@ -1,10 +1,20 @@
 """What an upstream system asks: one prompt, who asks it, and how it may be answered."""
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
 from schemas.identity import Name, TenantId
 
@@ -18,15 +28,44 @@ LabelValue = Annotated[str, StringConstraints(max_length=256)]
 TemplateRef = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}@[1-9][0-9]{0,3}$")]
 
 
+def _strict_json(blocks: list[dict[str, JsonValue]]) -> list[dict[str, JsonValue]]:
+    """NaN, infinity and lone surrogates parse here but cannot be sent on: refused before anybody claims the request."""
+    try:
+        json.dumps(blocks, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        raise ValueError("content blocks must be strict JSON: finite numbers, valid Unicode") from None
+    return blocks
+
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Blocks = Annotated[list[dict[str, JsonValue]], Field(min_length=1), AfterValidator(_strict_json)]
+
+# What `_asks_one_thing` checks, for readers of the published schema.
+_ONE_QUESTION: Final[dict[str, JsonValue]] = {
+    "oneOf": [
+        {
+            "required": ["messages"],
+            "properties": {
+                "messages": {"type": "array"},
+                "template": {"type": "null"},
+                "variables": {"maxProperties": 0},
+            },
+        },
+        {
+            "required": ["template"],
+            "properties": {"template": {"type": "string"}, "messages": {"type": "null"}, "system": {"type": "null"}},
+        },
+    ]
+}
+
+
 class Message(BaseModel):
     """One turn in the shape of the Messages API: text, or its list of content blocks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Literal["user", "assistant"]
-    content: (
-        Annotated[str, StringConstraints(min_length=1)] | Annotated[list[dict[str, JsonValue]], Field(min_length=1)]
-    )
+    content: Text | Blocks
 
 
 class CachePolicy(BaseModel):
@@ -45,7 +84,7 @@ class CachePolicy(BaseModel):
 class PromptRequest(BaseModel):
     """One accepted request. Exactly one of `messages` and `template` says what to ask."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_ONE_QUESTION)
 
     request_id: UUID
     tenant: TenantId

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from schemas.identity import Fingerprint, Name, TenantId
 from schemas.request import LabelKey, LabelValue, TemplateRef
@@ -14,6 +14,12 @@ RESULT_TYPE: Final = "com.headrace.result.v1"
 Status = Literal["completed", "failed", "rejected", "expired", "cancelled"]
 Source = Literal["model", "local_cache", "shared_cache", "ledger", "shared_flight"]
 Count = Annotated[int, Field(ge=0)]
+Usd = Annotated[
+    Decimal,
+    # A fraction of a cent in plain digits: Python would write 8E-7, which not every reader of decimals takes.
+    PlainSerializer(lambda amount: format(amount, "f"), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}, mode="serialization"),
+]
 
 
 class Answer(BaseModel):
@@ -79,8 +85,8 @@ class PromptResult(BaseModel):
     source: Source | None = None
     model: Name | None = None
     usage: Usage = Usage()
-    cost_usd: Decimal | None = None
-    saved_usd: Decimal | None = None
+    cost_usd: Usd | None = None
+    saved_usd: Usd | None = None
     attempts: Count = 0
     timing: Timing
     paid_by: UUID | None = None

@@ -40,12 +40,16 @@ class Template:
     def reference(self) -> str:
         return f"{self.name}@{self.version}"
 
-    def render(self, variables: Mapping[str, str]) -> RenderedPrompt:
-        """Fill the holes; values are never themselves substituted. Raises TemplateError."""
+    def check(self, variables: Mapping[str, str]) -> None:
+        """Whether these variables fit. Raises TemplateError."""
         if missing := sorted(self.required - {name for name, value in variables.items() if value.strip()}):
             raise TemplateError("missing_variable", f"{self.reference} needs {', '.join(missing)}")
         if unknown := sorted(variables.keys() - self.required - self.optional):
             known = ", ".join(sorted(self.required | self.optional))
             raise TemplateError("unknown_variable", f"{self.reference} takes {known}; {len(unknown)} other given")
+
+    def render(self, variables: Mapping[str, str]) -> RenderedPrompt:
+        """Fill the holes; values are never themselves substituted. Raises TemplateError."""
+        self.check(variables)
         values = dict.fromkeys(self.optional, "none") | dict(variables)
         return RenderedPrompt(self.system, Substitution(self.user).substitute(values))
