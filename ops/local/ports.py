@@ -1,0 +1,23 @@
+"""Loopback ports: the usual one where it is free, else any free one."""
+
+import contextlib
+import socket
+
+LOOPBACK = "127.0.0.1"
+
+
+def choose_port(usual: int = 0) -> int:
+    """The usual port if nobody listens there, else one the system picks; the caller takes it soon."""
+    for candidate in (usual, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            # A port in TIME_WAIT counts as free, as it does for the servers themselves.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((LOOPBACK, candidate))
+            return int(probe.getsockname()[1])
+    raise OSError("No free port on 127.0.0.1. End what listens there; see: ss -ltn")
+
+
+def accepts_connections(port: int, within_seconds: float = 0.5) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), within_seconds):
+        return True
+    return False
