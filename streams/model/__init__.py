@@ -1,0 +1,1 @@
+"""Asking the model: one port, its adapters, what a call costs and what its failures mean."""

@@ -1,0 +1,40 @@
+"""The port to the model: one prompt in, one reply out."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from schemas.result import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrompt:
+    """What is asked, in the shape of the Messages API. `request_id` goes along as `x-headrace-request-id`."""
+
+    model: str
+    max_tokens: int
+    system: str | None
+    messages: list[dict[str, Any]]
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """What came back. `model` is the one that answered; `model_ms` the whole call as the caller saw it."""
+
+    text: str
+    stop_reason: str | None
+    model: str
+    usage: Usage
+    model_ms: int
+
+
+class Model(Protocol):
+    """One call per `answer`: an adapter never retries by itself."""
+
+    async def answer(self, prompt: ModelPrompt, deadline_seconds: float) -> ModelReply:
+        """The reply, within `deadline_seconds` from now.
+
+        Raises ModelBusy, ModelPaused, ModelRejected, and ModelAmbiguous when the prompt may have been answered
+        unseen, the deadline included. Cancelling the caller leaves the call just as ambiguous.
+        """
+        ...
