@@ -1,0 +1,1 @@
+"""Every read from Kafka, and what happens to a record."""

@@ -9,18 +9,19 @@ _LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _CALL_BUCKETS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _TOKEN_BUCKETS: Final = tuple(float(4**power) for power in range(14))
 
-RECORDS: Final = Counter("headrace_records_total", "Records taken from a request topic.", ["lane"])
-RESULTS: Final = Counter("headrace_results_total", "Results confirmed by the broker.", ["status", "source"])
-DEAD_LETTERS: Final = Counter("headrace_dead_letters_total", "Dead letters confirmed by the broker.", ["reason"])
+RECORDS: Final = Counter("headrace_records_total", "Records taken from a request topic.", ["topic"])
+RESULTS: Final = Counter("headrace_results_total", "Results handed to the broker.", ["status", "source"])
+DEAD_LETTERS: Final = Counter("headrace_dead_letters_total", "Records that became dead letters.", ["reason"])
 REQUEST_SECONDS: Final = Histogram(
     "headrace_request_seconds", "From accepted to result confirmed.", ["source"], buckets=_LATENCY_BUCKETS
 )
-IN_FLIGHT: Final = Gauge("headrace_in_flight_records", "Records taken and not yet released.")
-IN_FLIGHT_BYTES: Final = Gauge("headrace_in_flight_bytes", "Bytes of records taken and not yet released.")
-ASSIGNED_PARTITIONS: Final = Gauge("headrace_assigned_partitions", "Partitions this worker holds.")
-COMMITS: Final = Counter("headrace_commits_total", "Offset commits.", ["outcome"])
-REDELIVERED_LATE: Final = Counter(
-    "headrace_late_completions_total", "Records finished after their partition was taken away; they are redelivered."
+IN_FLIGHT: Final = Gauge("headrace_in_flight_records", "Records taken and not yet released.", ["lane"])
+IN_FLIGHT_BYTES: Final = Gauge("headrace_in_flight_bytes", "Bytes of records taken and not yet released.", ["lane"])
+ASSIGNED_PARTITIONS: Final = Gauge("headrace_assigned_partitions", "Partitions this worker holds.", ["lane"])
+LATE_COMPLETIONS: Final = Gauge(
+    "headrace_late_completions",
+    "Records finished after their partition was taken away, since the start; they are redelivered.",
+    ["lane"],
 )
 
 CACHE_LOOKUPS: Final = Counter("headrace_cache_lookups_total", "Looked-up keys.", ["tier", "outcome"])

@@ -27,9 +27,10 @@ class RetryRules:
     def delay_seconds(self, attempt: int, error: ModelError, jitter: float) -> float:
         """Seconds to wait after attempt number `attempt` (from 1); `jitter` in [0, 1) spreads the waiters."""
         longest = self.longest_delay.total_seconds()
+        doubled = self.first_delay.total_seconds() * float(2 ** (attempt - 1))
         if isinstance(error, ModelBusy) and error.retry_after_seconds is not None:
             return min(error.retry_after_seconds, longest) * (1 + jitter / 4)
-        return min(self.first_delay.total_seconds() * 2 ** (attempt - 1), longest) * (0.75 + jitter / 2)
+        return min(doubled, longest) * (0.75 + jitter / 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Answers already paid for: the port, what is stored, and the tiers."""

@@ -1,0 +1,175 @@
+"""The engine adapter: Faust fetches and keeps membership; everything else is the Runner's. Nothing else knows Faust."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faust
+from aiokafka.structs import ConsumerRecord
+from faust.types import TP
+
+from schemas.record import Record
+from streams import tolerant_records
+from streams.lean_transport import LeanTransport
+from streams.logs import logger_named
+from streams.offsets import Partition
+from streams.runner import Runner
+from streams.tolerant_records import READ_ERROR_HEADER
+
+log = logger_named("faust_worker")
+
+_MONTH_SECONDS = 30 * 24 * 60 * 60
+_POLL_RECORDS = 500
+_BUFFERED_BATCHES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What the engine needs to know of its group and its broker."""
+
+    bootstrap_servers: str
+    group: str
+    topic: str
+    data_dir: Path
+    member: str | None = None
+    """Static membership id; a restart under the same one causes no rebalance."""
+    session_timeout_seconds: float = 45
+    commit_interval_seconds: float = 0.5
+    drain_seconds: float = 20
+    max_record_bytes: int = 2 * 1024 * 1024
+
+
+class FaustOffsetCommitter:
+    """Commits through the running app's consumer."""
+
+    def __init__(self) -> None:
+        self.app: faust.App | None = None
+
+    async def commit(self, next_offsets: Mapping[Partition, int]) -> bool:
+        if self.app is None:
+            return False
+        offsets = {TP(partition.topic, partition.number): offset for partition, offset in next_offsets.items()}
+        return bool(await self.app.consumer._commit(offsets))  # noqa: SLF001 - held by a contract test
+
+
+class WorkerApp(faust.App):  # type: ignore[misc]
+    """A Faust app with one agent that hands records to `runner`."""
+
+    def __init__(self, settings: EngineSettings, runner: Runner) -> None:
+        super().__init__(settings.group, **_faust_settings(settings))
+        self._runner = runner
+        self._engine = settings
+        self._ready = False
+        self.on_partitions_revoked.connect(self._let_go, weak=False)
+        self.on_before_shutdown.connect(self._drain, weak=False)
+        self.agent(
+            # No acks: Faust's own bookkeeping commits past unfinished records (research/faust.md, D1).
+            self.topic(
+                settings.topic, key_type=bytes, value_type=bytes, acks=False, maxsize=_BUFFERED_BATCHES, internal=True
+            ),
+            name=f"answer-{settings.topic}",
+        )(self._take)
+        self.task(self._commit_regularly)
+
+    async def _take(self, stream: Any) -> None:
+        batches = stream.noack()
+        async for batch in batches:
+            generation = batches.current_event.message.generation_id
+            for fetched in batch:
+                await self._runner.submit(_record_of(fetched, generation))
+
+    @property
+    def crash_event(self) -> asyncio.Event:
+        """Set when Faust gave up; the process must end then and be started again."""
+        return self._crashed
+
+    def problem(self) -> str | None:
+        """None when this app can do its work, else what it lacks."""
+        if self.crashed:
+            return "the consumer has crashed; see the log"
+        return None if self._runner.partitions or self._ready else "no assignment from the group yet"
+
+    def _new_transport(self) -> LeanTransport:
+        return LeanTransport(self.conf.broker_consumer, self)
+
+    async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        # Before Faust resumes the flow: a record without a line would be dropped.
+        self._ready = True
+        self._runner.on_assigned(map(_partition_of, assigned), generation_id)
+        log.info("assigned", topic=self._engine.topic, partitions=len(assigned), generation=generation_id)
+        await super()._on_partitions_assigned(assigned, generation_id)
+
+    async def _let_go(self, _app: Any, revoked: set[TP], **_: Any) -> None:
+        log.info("revoked", topic=self._engine.topic, partitions=len(revoked))
+        await self._runner.on_revoked(map(_partition_of, revoked), self._engine.drain_seconds)
+
+    async def _drain(self, _app: Any, **_: Any) -> None:
+        log.info("draining", topic=self._engine.topic, in_flight=self._runner.in_flight)
+        await self._runner.drain(self._engine.drain_seconds)
+
+    async def _commit_regularly(self) -> None:
+        while not self.should_stop:
+            await asyncio.sleep(self._engine.commit_interval_seconds)
+            if not self.rebalancing:
+                await self._runner.commit()
+
+
+def make_app(settings: EngineSettings, runner: Runner, committer: FaustOffsetCommitter) -> WorkerApp:
+    """The app, ready to start; commits of `runner` go through it from now on. Raises MissingCodecError."""
+    tolerant_records.install()
+    app = WorkerApp(settings, runner)
+    committer.app = app
+    return app
+
+
+def _faust_settings(settings: EngineSettings) -> dict[str, Any]:
+    """The settings that research/faust.md, section 7, gives reasons for."""
+    return {
+        "broker": [f"kafka://{server.strip()}" for server in settings.bootstrap_servers.split(",")],
+        "datadir": str(settings.data_dir),
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "web_enabled": False,
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "table_standby_replicas": 0,
+        # A worker that waits, or has no partition, must not leave the group for good (D2).
+        "broker_max_poll_interval": _MONTH_SECONDS,
+        "broker_max_poll_records": _POLL_RECORDS,
+        "broker_commit_every": 2**31,
+        "broker_commit_interval": 60.0,
+        "broker_session_timeout": settings.session_timeout_seconds,
+        "broker_heartbeat_interval": min(3.0, settings.session_timeout_seconds / 3),
+        "broker_request_timeout": max(60.0, settings.session_timeout_seconds),
+        "broker_rebalance_timeout": max(60.0, 2 * settings.drain_seconds),
+        "consumer_group_instance_id": settings.member,
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": settings.max_record_bytes,
+        "stream_wait_empty": False,
+        "stream_buffer_maxsize": _BUFFERED_BATCHES,
+        "stream_processing_timeout": 900.0,
+        "broker_commit_livelock_soft_timeout": 900.0,
+        "producer_request_timeout": 30.0,
+    }
+
+
+def _partition_of(partition: TP) -> Partition:
+    return Partition(partition.topic, partition.partition)
+
+
+def _record_of(fetched: ConsumerRecord, generation: int) -> Record:
+    headers = tuple((name, value or b"") for name, value in fetched.headers)
+    read_error = next((value.decode() for name, value in headers if name == READ_ERROR_HEADER), None)
+    return Record(
+        fetched.topic,
+        fetched.partition,
+        fetched.offset,
+        fetched.key,
+        fetched.value,
+        headers,
+        fetched.timestamp,
+        generation,
+        read_error,
+    )
