@@ -1,0 +1,91 @@
+"""Two requests share an answer exactly when everything that decides it is equal."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.fingerprint import fingerprint_of, partition_key
+from schemas.request import PromptRequest
+from tests.unit.events import A_TIME, a_request, requests
+
+MODEL = "claude-haiku-5-5"
+
+
+def templated(**given: Any) -> PromptRequest:
+    return a_request(
+        **({"template": "network-config@1", "variables": {"device_name": "a", "requirements": "b"}} | given)
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.sampled_from("abcdefgh"), st.text(max_size=9), min_size=2), st.randoms())
+def test_the_order_of_variables_does_not_matter(variables: dict[str, str], random: Any) -> None:
+    shuffled = list(variables.items())
+    random.shuffle(shuffled)
+    assert fingerprint_of(templated(variables=variables), MODEL) == fingerprint_of(
+        templated(variables=dict(shuffled)), MODEL
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        a_request(tenant="other"),
+        a_request(max_tokens=1025),
+        a_request(system="Be brief."),
+        a_request(system=""),
+        a_request(messages=[{"role": "user", "content": "hello "}]),
+        a_request(messages=[{"role": "user", "content": [{"type": "text", "text": "hello"}]}]),
+        a_request(messages=[{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hello"}]),
+        templated(),
+        templated(template="network-config@2"),
+        templated(variables={"device_name": "a", "requirements": "c"}),
+        templated(variables={"device_name": "b", "requirements": "a"}),
+    ],
+    ids=lambda other: str(other.model_dump(include={"tenant", "max_tokens", "system", "template", "variables"}))[:60],
+)
+def test_everything_that_decides_the_answer_counts(other: PromptRequest) -> None:
+    assert fingerprint_of(other, MODEL) != fingerprint_of(a_request(), MODEL)
+
+
+def test_no_two_of_the_differing_questions_are_confused() -> None:
+    texts = [("ab", "c"), ("a", "bc"), ("abc", ""), ("", "abc"), ('a","b', "c"), ("a", 'b","c')]
+    asked = [templated(variables={"device_name": name, "requirements": wish}) for name, wish in texts]
+    assert len({fingerprint_of(request, MODEL) for request in asked}) == len(texts)
+
+
+def test_the_model_that_will_be_asked_counts_not_the_one_that_was_named() -> None:
+    unnamed, named = a_request(), a_request(model=MODEL)
+    assert fingerprint_of(unnamed, MODEL) == fingerprint_of(named, MODEL)
+    assert fingerprint_of(unnamed, MODEL) != fingerprint_of(unnamed, "claude-sonnet-5-5")
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        {"request_id": uuid4()},
+        {"department": "security"},
+        {"user_id": "u-1"},
+        {"application": "portal"},
+        {"labels": {"site": "osl-01"}},
+        {"deadline": A_TIME},
+        {"accepted_at": A_TIME},
+        {"cache": {"mode": "refresh", "ttl_seconds": 5, "freshness": "volatile"}},
+    ],
+    ids=lambda who: next(iter(who)),
+)
+def test_who_asked_and_when_does_not_count(who: dict[str, Any]) -> None:
+    assert fingerprint_of(a_request(**who), MODEL) == fingerprint_of(a_request(), MODEL)
+
+
+@settings(max_examples=30, deadline=None)
+@given(requests())
+def test_a_fingerprint_is_64_hexadecimal_digits_and_survives_the_wire(request: PromptRequest) -> None:
+    found = fingerprint_of(request, MODEL)
+    assert len(found) == 64
+    assert set(found) <= set("0123456789abcdef")
+    assert fingerprint_of(PromptRequest.model_validate_json(request.model_dump_json()), MODEL) == found
+    assert partition_key(request) == fingerprint_of(request, request.model or "").encode()
