@@ -1,0 +1,64 @@
+"""The `headrace` command: one light module per group of commands, registered here."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ops.cli import doctor, stack
+from ops.cli.errors import FAILED, CommandError
+
+app = typer.Typer(
+    name="headrace",
+    help="Answers LLM requests from Kafka: nothing lost, nothing paid twice.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: half the time to show it
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
+) -> None:
+    # The flag is read in `run`, which also sees the errors of registration and parsing.
+    pass
+
+
+app.command("up")(stack.up)
+app.command("down")(stack.down)
+app.command("status")(stack.status)
+app.command("logs")(stack.logs)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """One command's exit code; an error is told in words, its traceback only after `headrace --debug`."""
+    try:
+        app(list(arguments), prog_name="headrace")
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else FAILED
+    except CommandError as error:
+        if "--debug" in arguments[:1]:
+            raise
+        return _tell(error)
+    except Exception as error:
+        if "--debug" in arguments[:1]:
+            raise
+        again = "headrace --debug " + " ".join(arguments[:1]) + " ..."
+        return _tell(CommandError(f"{type(error).__name__}: {error}", again))
+    return 0
+
+
+def _tell(error: CommandError) -> int:
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.next_command:
+        print(f"next: {error.next_command}", file=sys.stderr)
+    return error.exit_code

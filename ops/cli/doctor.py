@@ -1,0 +1,5 @@
+"""`headrace doctor`: everything a machine can lack, and the fix."""
+
+
+def doctor() -> None:
+    raise NotImplementedError
