@@ -3,7 +3,6 @@
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
 
 Schema = dict[str, Any]
 
@@ -11,7 +10,7 @@ Schema = dict[str, Any]
 class PublishedSchema(GenerateJsonSchema):
     """Pydantic's generator, with maps closed to keys that no pattern allows."""
 
-    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+    def dict_schema(self, schema: Any) -> JsonSchemaValue:
         json_schema = super().dict_schema(schema)
         if "patternProperties" in json_schema:
             json_schema["additionalProperties"] = False
