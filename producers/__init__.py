@@ -1,1 +1,27 @@
-"""Every write to Kafka."""
+"""Every write to Kafka: the publisher and its adapters, and the SDK that submits requests."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from producers.async_request_producer import AsyncRequestProducer
+    from producers.building import InvalidRequestError
+    from producers.publisher import PublishError
+    from producers.request_producer import RequestProducer
+
+__all__ = ["AsyncRequestProducer", "InvalidRequestError", "PublishError", "RequestProducer"]
+
+_HOME = {
+    "AsyncRequestProducer": "producers.async_request_producer",
+    "InvalidRequestError": "producers.building",
+    "PublishError": "producers.publisher",
+    "RequestProducer": "producers.request_producer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # On demand: whoever needs one light module of this package does not load the Kafka client.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

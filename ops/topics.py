@@ -1,0 +1,183 @@
+"""Making a cluster's topics match `schemas.topics`: what differs, and what can be done about it without loss."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ re-exports without saying so
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
+
+from schemas.topics import TOPICS, Topic
+
+_ANSWER_SECONDS: Final = 10.0
+_READY_SECONDS: Final = 15.0
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One setting of one topic that is not as declared; `have` is None where the topic is missing."""
+
+    topic: str
+    setting: str
+    have: str | None
+    want: str
+    applicable: bool = True
+    """Whether `apply_topics` changes it. Fewer partitions and another replication move data: done by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedTopics:
+    """What was changed, and what still differs because changing it would move or drop data."""
+
+    changed: list[Difference] = field(default_factory=list)
+    remaining: list[Difference] = field(default_factory=list)
+
+
+class ClusterUnreachableError(RuntimeError):
+    """No broker answered, or it refused; the message says which and what to do."""
+
+
+def diff_topics(bootstrap: str, replication: int = 1, topics: Sequence[Topic] = TOPICS) -> list[Difference]:
+    """Every difference between the cluster and the declaration. Raises ClusterUnreachableError."""
+    return _answered(bootstrap, lambda admin: _differences(admin, topics, replication))
+
+
+def apply_topics(bootstrap: str, replication: int = 1, topics: Sequence[Topic] = TOPICS) -> AppliedTopics:
+    """Create, widen and configure; never delete, never narrow. Safe to repeat. Raises ClusterUnreachableError."""
+    return _answered(bootstrap, lambda admin: _apply(admin, topics, replication))
+
+
+def _apply(admin: AdminClient, topics: Sequence[Topic], replication: int) -> AppliedTopics:
+    differences = _differences(admin, topics, replication)
+    changes = [difference for difference in differences if difference.applicable]
+    remaining = [difference for difference in differences if not difference.applicable]
+    by_name = {topic.name: topic for topic in topics}
+    _create(admin, [by_name[change.topic] for change in changes if change.setting == "topic"], replication)
+    _widen(admin, {change.topic: int(change.want) for change in changes if change.setting == "partitions"})
+    _configure(admin, [change for change in changes if change.setting not in {"topic", "partitions"}])
+    if changes:
+        _wait_until_led(admin, topics)
+    return AppliedTopics(changes, remaining)
+
+
+def _differences(admin: AdminClient, topics: Sequence[Topic], replication: int) -> list[Difference]:
+    found = admin.list_topics(timeout=_ANSWER_SECONDS).topics
+    there = [topic for topic in topics if topic.name in found]
+    missing = [Difference(topic.name, "topic", None, "exists") for topic in topics if topic.name not in found]
+    settings = _described(admin, there)
+    return missing + [
+        difference
+        for topic in there
+        for difference in (
+            *_shape_differences(topic, found[topic.name], replication),
+            *_setting_differences(topic, found[topic.name], settings[topic.name], replication),
+        )
+    ]
+
+
+def _shape_differences(topic: Topic, found: Any, replication: int) -> Iterable[Difference]:
+    partitions, copies = len(found.partitions), _copies(found)
+    if partitions != topic.partitions:
+        wider = partitions < topic.partitions
+        yield Difference(topic.name, "partitions", str(partitions), str(topic.partitions), applicable=wider)
+    if copies != replication:
+        yield Difference(topic.name, "replication", str(copies), str(replication), applicable=False)
+
+
+def _setting_differences(
+    topic: Topic, found: Any, settings: Mapping[str, str], replication: int
+) -> Iterable[Difference]:
+    for setting, want in topic.config(replication).items():
+        if settings.get(setting) != want:
+            # More replicas in sync than there are replicas: every write would be refused.
+            writable = setting != "min.insync.replicas" or int(want) <= _copies(found)
+            yield Difference(topic.name, setting, settings.get(setting), want, applicable=writable)
+
+
+def _copies(found: Any) -> int:
+    return min((len(partition.replicas) for partition in found.partitions.values()), default=0)
+
+
+def _described(admin: AdminClient, topics: Sequence[Topic]) -> dict[str, dict[str, str]]:
+    if not topics:
+        return {}
+    resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
+    answers = admin.describe_configs(resources, request_timeout=_ANSWER_SECONDS)
+    return {
+        resource.name: {name: entry.value for name, entry in answer.result(_ANSWER_SECONDS).items()}
+        for resource, answer in answers.items()
+    }
+
+
+def _create(admin: AdminClient, topics: Sequence[Topic], replication: int) -> None:
+    if topics:
+        new = [
+            NewTopic(topic.name, topic.partitions, replication, config=topic.config(replication)) for topic in topics
+        ]
+        _await(admin.create_topics(new, request_timeout=_ANSWER_SECONDS), but=KafkaError.TOPIC_ALREADY_EXISTS)
+
+
+def _widen(admin: AdminClient, partitions: Mapping[str, int]) -> None:
+    if partitions:
+        new = [NewPartitions(name, count) for name, count in partitions.items()]
+        _await(admin.create_partitions(new, request_timeout=_ANSWER_SECONDS))
+
+
+def _configure(admin: AdminClient, changes: Sequence[Difference]) -> None:
+    entries: dict[str, list[ConfigEntry]] = {}
+    for change in changes:
+        entry = ConfigEntry(change.setting, change.want, incremental_operation=AlterConfigOpType.SET)
+        entries.setdefault(change.topic, []).append(entry)
+    if entries:
+        resources = [
+            ConfigResource(ResourceType.TOPIC, name, incremental_configs=settings) for name, settings in entries.items()
+        ]
+        _await(admin.incremental_alter_configs(resources, request_timeout=_ANSWER_SECONDS))
+
+
+def _await(answers: Mapping[Any, Any], but: int | None = None) -> None:
+    for answer in answers.values():
+        try:
+            answer.result(_ANSWER_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() != but:  # another apply was faster: as good
+                raise
+
+
+def _wait_until_led(admin: AdminClient, topics: Sequence[Topic]) -> None:
+    # A created topic is known before its partitions have leaders; whoever produces at once would wait for a retry.
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        found = admin.list_topics(timeout=_ANSWER_SECONDS).topics
+        if all(topic.name in found and _is_led(found[topic.name]) for topic in topics):
+            return
+        time.sleep(0.02)
+    raise ClusterUnreachableError("the topics were created but have no leaders yet; run `headrace topics diff` again")
+
+
+def _is_led(found: Any) -> bool:
+    return bool(found.partitions) and all(partition.leader >= 0 for partition in found.partitions.values())
+
+
+def _answered(bootstrap: str, ask: Callable[[AdminClient], Answer]) -> Answer:
+    config: dict[str, Any] = {"bootstrap.servers": bootstrap, "logger": logging.getLogger("headrace.kafka")}
+    admin = AdminClient(config)
+    try:
+        return ask(admin)
+    except KafkaException as error:
+        reason = error.args[0].str()
+        raise ClusterUnreachableError(
+            f"Kafka at {bootstrap} answered: {reason}. Is it up (`headrace status`) and is HEADRACE_KAFKA right?"
+        ) from error
