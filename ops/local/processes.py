@@ -6,20 +6,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ops.local.part import Command, Part, Stop
+from ops.local.part import Command, Stop
 
 _SET_PARENT_DEATH_SIGNAL = 1
+_POLL_SECONDS = 0.03
+
+AT_ONCE = Stop(grace_seconds=3)
+"""For a process that has nothing to finish."""
+
+Child = tuple[subprocess.Popen[bytes], Stop]
 
 
-def start(part: Part, log: Path) -> subprocess.Popen[bytes]:
-    """Start the part's process, its output appended to `log`.
+def start(command: Command, stop: Stop, log: Path) -> subprocess.Popen[bytes]:
+    """Start a process, its output appended to `log`.
 
     Call it from the main thread only: the kernel ties the child's life to the *thread* that started it.
     """
-    command = part.command
     account = command.account
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -35,7 +41,7 @@ def start(part: Part, log: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             # Ctrl-C in the terminal reaches us alone; we end the parts in their order.
             start_new_session=True,
-            preexec_fn=_end_with_parent(part.stop.signal),  # noqa: PLW1509 - we start from one thread
+            preexec_fn=_end_with_parent(stop.signal),  # noqa: PLW1509 - we start from one thread
         )
 
 
@@ -44,18 +50,18 @@ def prepare(command: Command) -> None:
         command.prepare()
 
 
-def end(process: subprocess.Popen[bytes], stop: Stop) -> bool:
-    """Ask the process to end and wait; after the grace, kill it and all it started. Whether it went by itself."""
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(stop.signal)
-    try:
-        process.wait(stop.grace_seconds)
-    except subprocess.TimeoutExpired:
+def end(children: Iterable[Child], hurry: Callable[[], bool] = lambda: False) -> None:
+    """Ask all to end, then wait for each; one that outstays its grace is killed, as all are in a hurry."""
+    children = list(children)
+    for process, stop in children:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(stop.signal)
+    asked_at = time.monotonic()
+    for process, stop in children:
+        while process.poll() is None and time.monotonic() - asked_at < stop.grace_seconds and not hurry():
+            time.sleep(_POLL_SECONDS)
         kill_session(process.pid)
         process.wait()
-        return False
-    kill_session(process.pid)
-    return True
 
 
 def kill_session(leader: int) -> None:

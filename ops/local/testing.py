@@ -68,11 +68,11 @@ def _builders(home: Path, passwords: Passwords) -> dict[ServerName, Callable[[],
 @contextlib.contextmanager
 def _running(server: Server, home: Path) -> Iterator[subprocess.Popen[bytes]]:
     processes.prepare(server.part.command)
-    process = processes.start(server.part, _log(server, home))
+    process = processes.start(server.part.command, server.part.stop, _log(server, home))
     try:
         yield process
     finally:
-        processes.end(process, server.part.stop)
+        processes.end([(process, server.part.stop)])
 
 
 def _await_health(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,0 +1,103 @@
+"""The parts of the whole stack: a line here adds one."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ops.local.clickhouse import clickhouse_server
+from ops.local.home import Home
+from ops.local.kafka import kafka_server
+from ops.local.part import Command, Kind, Part, Server, Stop
+from ops.local.passwords import passwords_in
+from ops.local.plan import Errand, Plan, Step
+from ops.local.ports import LOOPBACK, choose_port
+from ops.local.postgres import postgres_server
+from ops.local.probes import answers_http
+from ops.local.rehearsal import rehearsal_server
+from ops.local.spare import spare_folder
+from ops.local.valkey import valkey_server
+from streams.settings import Settings
+
+_SINK_GRACE_SECONDS = 15.0
+_AFTER_DRAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Headrace:
+    """How our own processes are started here: same interpreter, same servers, whatever the shell has set."""
+
+    environment: dict[str, str]
+    drain_seconds: float
+
+    def command(self, *arguments: str, **more: str) -> Command:
+        return Command((sys.executable, "-m", "ops.cli", *arguments), self.environment | more)
+
+    def part(self, name: str, kind: Kind, *arguments: str) -> Part:
+        port = choose_port()
+        own = {"HEADRACE_METRICS_PORT": str(port), "HEADRACE_WORKER_NAME": name}
+        grace_seconds = _SINK_GRACE_SECONDS if kind == "sink" else self.drain_seconds + _AFTER_DRAIN_SECONDS
+        return Part(
+            name,
+            kind,
+            self.command(*arguments, **own),
+            f"{LOOPBACK}:{port}",
+            lambda: answers_http(f"http://{LOOPBACK}:{port}/healthz"),
+            Stop(grace_seconds=grace_seconds),
+        )
+
+
+def whole_stack(home: Home, settings: Settings, workers: int) -> Plan:
+    """Servers, migrations and topics, the model unless one is set, workers, sinks."""
+    servers = _servers(home)
+    rehearsed = settings.model_url is None and settings.model_key is None
+    endpoints = {name: server.endpoint for name, server in servers.items()}
+    model: tuple[Part, ...] = ()
+    if rehearsed:
+        rehearsal = rehearsal_server()
+        model = (rehearsal.part,)
+        endpoints["model"] = rehearsal.endpoint
+    elif settings.model_url is not None:
+        endpoints["model"] = settings.model_url
+    ours = _Headrace(_environment(home, endpoints, rehearsed=rehearsed), settings.drain_seconds)
+    ready = ("migrate", "topics", "valkey", *(part.name for part in model))
+    steps = (
+        *(Step(server.part) for server in servers.values()),
+        *(Step(part) for part in model),
+        Step(Errand("migrate", ours.command("migrate")), ("postgres", "clickhouse")),
+        Step(Errand("topics", ours.command("topics", "apply")), ("kafka",)),
+        *(Step(part, ready) for part in _workers(ours, workers)),
+        Step(ours.part("sink-clickhouse", "sink", "sink", "clickhouse"), ready),
+        Step(ours.part("sink-postgres", "sink", "sink", "postgres"), ready),
+    )
+    return Plan(steps, endpoints, rehearsed)
+
+
+def _servers(home: Home) -> dict[str, Server]:
+    passwords = passwords_in(home.root)
+    build: dict[str, Callable[[], Server]] = {
+        "kafka": lambda: kafka_server(home.data / "kafka"),
+        "redis": lambda: valkey_server(home.data / "valkey", passwords.valkey),
+        "postgres": lambda: postgres_server(home.data / "postgres", passwords.postgres, spare_folder(passwords.stack)),
+        "clickhouse": lambda: clickhouse_server(home.data / "clickhouse", passwords.clickhouse),
+    }
+    return {name: builder() for name, builder in build.items()}
+
+
+def _workers(ours: _Headrace, count: int) -> list[Part]:
+    if count == 1:
+        return [ours.part("worker-1", "worker", "worker", "--lane", "interactive", "--lane", "bulk")]
+    lanes = ("interactive", "bulk")
+    return [
+        ours.part(f"worker-{number + 1}", "worker", "worker", "--lane", lanes[number % 2]) for number in range(count)
+    ]
+
+
+def _environment(home: Home, endpoints: dict[str, str], *, rehearsed: bool) -> dict[str, str]:
+    # Said outright, so that a HEADRACE_KAFKA of the shell never points a local worker at a real cluster.
+    environment = {"HEADRACE_HOME": str(home.root), "HEADRACE_ENVIRONMENT": "local"}
+    environment |= {
+        f"HEADRACE_{name.upper()}": endpoints[name] for name in ("kafka", "redis", "postgres", "clickhouse")
+    }
+    if rehearsed:
+        environment |= {"ANTHROPIC_BASE_URL": endpoints["model"], "ANTHROPIC_API_KEY": "rehearsal"}
+    return environment
