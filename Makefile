@@ -31,7 +31,7 @@ demo: $(STAMP) ## the whole pipeline on this machine, a fleet answered, the book
 	$(BIN)/headrace demo
 
 test: $(STAMP) ## every test, on real servers, in bounded time
-	timeout --kill-after=30 $(TEST_SECONDS) $(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --session-timeout=$(TEST_SECONDS)
 
 check: $(STAMP) ## lint, format, types, the published contract, the import rules
 	$(BIN)/ruff check .
