@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ re-exports without saying so
     AdminClient,
     AlterConfigOpType,
@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
     ConfigResource,
     NewPartitions,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 
@@ -67,7 +68,7 @@ def _apply(admin: AdminClient, topics: Sequence[Topic], replication: int) -> App
     _create(admin, [by_name[change.topic] for change in changes if change.setting == "topic"], replication)
     _widen(admin, {change.topic: int(change.want) for change in changes if change.setting == "partitions"})
     _configure(admin, [change for change in changes if change.setting not in {"topic", "partitions"}])
-    if changes:
+    if any(change.setting in {"topic", "partitions"} for change in changes):
         _wait_until_led(admin, topics)
     return AppliedTopics(changes, remaining)
 
@@ -157,18 +158,16 @@ def _await(answers: Mapping[Any, Any], but: int | None = None) -> None:
 
 
 def _wait_until_led(admin: AdminClient, topics: Sequence[Topic]) -> None:
-    # A created topic is known before its partitions have leaders; whoever produces at once would wait for a retry.
+    # Metadata names a leader before that broker has taken the lead; whoever came now would be sent away. So ask it.
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(topic.name, number): latest for topic in topics for number in range(topic.partitions)}
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
-        found = admin.list_topics(timeout=_ANSWER_SECONDS).topics
-        if all(topic.name in found and _is_led(found[topic.name]) for topic in topics):
+        answers = admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS).values()
+        if all(answer.exception(_ANSWER_SECONDS) is None for answer in answers):
             return
         time.sleep(0.02)
     raise ClusterUnreachableError("the topics were created but have no leaders yet; run `headrace topics diff` again")
-
-
-def _is_led(found: Any) -> bool:
-    return bool(found.partitions) and all(partition.leader >= 0 for partition in found.partitions.values())
 
 
 def _answered(bootstrap: str, ask: Callable[[AdminClient], Answer]) -> Answer:

@@ -1,0 +1,61 @@
+"""Where a subscriber begins: `now`, `earliest` or a time, as exact offsets."""
+
+import time
+from datetime import datetime
+from typing import Final, Literal
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+Start = Literal["now", "earliest"] | datetime
+"""A time is the first record the broker stamped at or after it; a time without a zone is refused."""
+
+_ANSWER_SECONDS: Final = 10.0
+_AGAIN_SECONDS: Final = 0.1
+# Special timestamps of Kafka's ListOffsets request.
+_LATEST: Final = -1
+_EARLIEST: Final = -2
+
+
+class TopicMissingError(RuntimeError):
+    """The topic is not on this cluster; the message names it and what to run."""
+
+
+def partitions_of(consumer: Consumer, topic: str) -> list[TopicPartition]:
+    """All partitions of the topic, without positions. Raises TopicMissingError, KafkaException."""
+    found = consumer.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
+    if found.error is not None or not found.partitions:
+        raise TopicMissingError(f"there is no topic {topic} on this cluster; run `headrace topics apply`")
+    return [TopicPartition(topic, number) for number in sorted(found.partitions)]
+
+
+def start_positions(consumer: Consumer, partitions: list[TopicPartition], start: Start) -> list[TopicPartition]:
+    """The partitions with the offset each is read from."""
+    found = _offsets_at(consumer, partitions, _timestamp_of(start))
+    # A time later than the last record answers "the end", which would move until it is read: fix it here.
+    if behind := [position for position in found if position.offset < 0]:
+        settled = {position.partition: position for position in _offsets_at(consumer, behind, _LATEST)}
+        found = [settled.get(position.partition, position) for position in found]
+    return found
+
+
+def _timestamp_of(start: Start) -> int:
+    if start == "now":
+        return _LATEST
+    if start == "earliest":
+        return _EARLIEST
+    if start.tzinfo is None:
+        raise ValueError("`start` needs a time zone: datetime.now(UTC), for example")
+    return int(start.timestamp() * 1000)
+
+
+def _offsets_at(consumer: Consumer, partitions: list[TopicPartition], timestamp: int) -> list[TopicPartition]:
+    asked = [TopicPartition(partition.topic, partition.partition, timestamp) for partition in partitions]
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        found: list[TopicPartition] = consumer.offsets_for_times(asked, timeout=_ANSWER_SECONDS)
+        refused = [position.error for position in found if position.error is not None]
+        if not refused:
+            return found
+        if time.monotonic() >= deadline:
+            raise KafkaException(refused[0])
+        time.sleep(_AGAIN_SECONDS)  # a partition without its leader, just now
