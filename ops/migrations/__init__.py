@@ -1,0 +1,1 @@
+"""The tables of both stores, as numbered SQL steps that alembic applies in order."""

@@ -1,0 +1,1 @@
+"""From the topics into the stores: batches, written whole, committed after the write."""

@@ -1,0 +1,91 @@
+"""When a batch is written: by rows, by bytes, or by the age of its first record. Pure; `now` is passed in."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.dead_letter import DecodeError
+from schemas.record import Record
+from streams.sinks.port import Batch, Item
+
+Partition = tuple[str, int]
+Refused = tuple[Record, DecodeError]
+
+_MEBIBYTE: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """The bounds of one batch; whichever is reached first."""
+
+    rows: int = 20_000
+    age_seconds: float = 1.0
+    bytes: int = 64 * _MEBIBYTE
+
+
+class OpenBatch:
+    """What was read and is not yet committed: rows to write, records set aside, and where reading stands."""
+
+    def __init__(self, policy: BatchPolicy) -> None:
+        self._policy = policy
+        self._items: list[Item] = []
+        self._refused: list[Refused] = []
+        self._next_offsets: dict[Partition, int] = {}
+        self._opened_at = 0.0
+        self._bytes = 0
+
+    def take(self, record: Record, read: Item | DecodeError | None, now: float) -> None:
+        """Add the next record of its partition; None is passed over. `now` is any monotonic clock in seconds."""
+        if not self._next_offsets:
+            self._opened_at = now
+        self._next_offsets[record.topic, record.partition] = record.offset + 1
+        self._bytes += len(record.value or b"")
+        if isinstance(read, DecodeError):
+            self._refused.append((record, read))
+        elif read is not None:
+            self._items.append(read)
+
+    def is_due(self, now: float) -> bool:
+        return self.room == 0 or (bool(self._next_offsets) and self.seconds_left(now) == 0)
+
+    def seconds_left(self, now: float) -> float:
+        """Until the batch is due by age; the whole age while it is empty."""
+        waited = now - self._opened_at if self._next_offsets else 0.0
+        return max(0.0, self._policy.age_seconds - waited)
+
+    @property
+    def room(self) -> int:
+        """Records that still fit."""
+        if self._bytes >= self._policy.bytes:
+            return 0
+        return max(0, self._policy.rows - len(self._items) - len(self._refused))
+
+    @property
+    def rows(self) -> Batch:
+        return Batch(self._items)
+
+    @property
+    def refused(self) -> list[Refused]:
+        return self._refused
+
+    @property
+    def next_offsets(self) -> dict[Partition, int]:
+        """Where reading goes on once everything taken is written."""
+        return dict(self._next_offsets)
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        """Drop what came from partitions that are another's now; that one reads it again."""
+        gone = set(partitions)
+        self._items = [item for item in self._items if (item.record.topic, item.record.partition) not in gone]
+        self._refused = [refused for refused in self._refused if (refused[0].topic, refused[0].partition) not in gone]
+        self._next_offsets = {place: offset for place, offset in self._next_offsets.items() if place not in gone}
+        kept = [item.record for item in self._items] + [record for record, _ in self._refused]
+        self._bytes = sum(len(record.value or b"") for record in kept)
+
+    def written(self, now: float) -> None:
+        """The rows are in the store. The offsets stay, due again after the age, until `committed`."""
+        self._items, self._refused, self._bytes, self._opened_at = [], [], 0, now
+
+    def committed(self) -> None:
+        """Nothing is left to do for what was taken."""
+        self._next_offsets = {}

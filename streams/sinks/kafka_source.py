@@ -1,0 +1,119 @@
+"""`KafkaSource`: a RecordSource on confluent-kafka. Rebalances are cooperative: what stays is read on meanwhile."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from schemas.record import Record
+from streams.logs import logger_named
+from streams.sinks.batching import Partition
+
+log = logger_named("sink")
+
+
+class OnRevoked(Protocol):
+    def __call__(self, partitions: Collection[Partition], *, lost: bool = False) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSettings:
+    """Which topics are read, and as whom."""
+
+    bootstrap_servers: str
+    group: str
+    topics: tuple[str, ...]
+    session_timeout_seconds: float = 45
+    member: str | None = None
+    """Static membership id; a restart under the same one causes no rebalance."""
+
+
+class KafkaSource:
+    """Reads until `close`. The last records of a partition are handed to `on_revoked` before it is given away."""
+
+    def __init__(self, settings: GroupSettings) -> None:
+        self._consumer = Consumer(_configuration(settings))
+        self._topics = list(settings.topics)
+        self._told: str | None = None
+
+    def subscribe(self, on_revoked: OnRevoked) -> None:
+        def revoked(_: Any, partitions: list[TopicPartition]) -> None:
+            on_revoked([(each.topic, each.partition) for each in partitions])
+
+        def lost(_: Any, partitions: list[TopicPartition]) -> None:
+            on_revoked([(each.topic, each.partition) for each in partitions], lost=True)
+
+        self._consumer.subscribe(self._topics, on_revoke=revoked, on_lost=lost)
+
+    def read(self, at_most: int, timeout_seconds: float) -> Sequence[Record]:
+        """See RecordSource. Raises KafkaException where the client cannot go on."""
+        records = []
+        for message in self._consumer.consume(at_most, timeout_seconds):
+            error = message.error()
+            if error is None:
+                records.append(_record(message))
+            else:
+                self._tell(error)
+        return records
+
+    def commit(self, next_offsets: Mapping[Partition, int]) -> bool:
+        """See RecordSource."""
+        offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in next_offsets.items()]
+        try:
+            taken = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            log.warning("commit failed", error=error.args[0].str())
+            return False
+        return all(each.error is None for each in taken or ())
+
+    def pause(self) -> None:
+        """See RecordSource."""
+        self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        """See RecordSource."""
+        self._consumer.resume(self._consumer.assignment())
+
+    def close(self) -> None:
+        """Leave the group, so that others take over at once."""
+        self._consumer.close()
+
+    def _tell(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise KafkaException(error)
+        if error.str() != self._told:  # the client repeats itself until it is well again
+            self._told = error.str()
+            log.warning("reading fails", error=error.str())
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        _headers(message.headers()),
+        message.timestamp()[1],
+    )
+
+
+def _headers(headers: list[tuple[str, bytes | None]] | None) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, value or b"") for name, value in headers or ())
+
+
+def _configuration(settings: GroupSettings) -> dict[str, Any]:
+    member = {"group.instance.id": settings.member} if settings.member else {}
+    return {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "group.id": settings.group,
+        "client.id": settings.group,
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
+        # What waits in this process beyond the batch: enough to read on while a batch is written.
+        "queued.max.messages.kbytes": 32 * 1024,
+        **member,
+    }

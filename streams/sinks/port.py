@@ -1,0 +1,66 @@
+"""What a store must do for a sink, and how it says that it cannot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from schemas.record import Record
+from schemas.request import PromptRequest
+from schemas.result import PromptResult
+
+
+class Item(NamedTuple):
+    """A record and the event it holds."""
+
+    record: Record
+    event: PromptResult | PromptRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Items in the order they were read."""
+
+    items: Sequence[Item]
+
+    @property
+    def token(self) -> str:
+        """Names these very records, by place and broker time: a topic made anew gives no old token."""
+        spans: dict[tuple[str, int], list[int]] = {}
+        for record, _ in self.items:
+            span = spans.get((record.topic, record.partition))
+            if span is None:
+                spans[record.topic, record.partition] = [record.offset, record.timestamp_ms, 0, 0, 1]
+                span = spans[record.topic, record.partition]
+            else:
+                span[4] += 1
+            span[2], span[3] = record.offset, record.timestamp_ms
+        return ";".join(f"{topic}/{number}:{span}" for (topic, number), span in sorted(spans.items()))
+
+    def halves(self) -> tuple["Batch", "Batch"]:
+        middle = len(self.items) // 2
+        return Batch(self.items[:middle]), Batch(self.items[middle:])
+
+
+class ResultStore(Protocol):
+    """Keeps results, each request once. Writing a batch again, whole or in part, changes nothing."""
+
+    def write(self, batch: Batch) -> None:
+        """Return when all of it is durable. Raises StoreUnavailable or BadRow: then write it again."""
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - a state of the store, named as such
+    """The store cannot take anything now; what was given may or may not be there."""
+
+    def __init__(self, store: str, reason: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(
+            f"{store} takes no rows now ({reason}). The sink waits and goes on by itself; see: headrace status"
+        )
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BadRow(Exception):  # noqa: N818 - a fact about a row
+    """Some row of the batch can never be written; `reason` names types and rules, never the content."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(f"{store} refuses a row: {reason}")
+        self.reason = reason
