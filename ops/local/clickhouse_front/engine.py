@@ -12,8 +12,7 @@ from ops.local.clickhouse_front.statement import Statement, read_statement
 
 # The Python package would answer these with objects instead of bytes.
 _OBJECT_FORMATS = {"dataframe", "datastore", "arrowtable"}
-_DESCRIBABLE = {"SELECT", "WITH"}
-_Counts = tuple[int, int]  # rows, bytes
+_DESCRIBABLE = {"SELECT", "WITH", "SHOW"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,8 @@ class Engine:
     def _prepare(self, lease: Lease, query: Query) -> None:
         lease.use(query.database or "default")
         # A GET may change settings but never data: that is ClickHouse's `readonly = 2`.
-        lease.apply({**query.settings, "readonly": "2"} if query.read_only else query.settings)
+        floor = "1" if query.settings.get("readonly") == "1" else "2"
+        lease.apply({**query.settings, "readonly": floor} if query.read_only else query.settings)
 
 
 def _insert(lease: Lease, query: Query, statement: Statement) -> Reply:
@@ -75,9 +75,8 @@ def _insert(lease: Lease, query: Query, statement: Statement) -> Reply:
         if statement.rows:
             stream.append(statement.rows)
         written = stream.finish()
-    return Reply(
-        b"", query.default_format, _summary(written.elapsed, written=(written.rows_written, written.bytes_written))
-    )
+    summary = _summary(written.elapsed, (0, 0), (written.rows_written, written.bytes_written))
+    return Reply(b"", query.default_format, summary)
 
 
 def _ask(lease: Lease, query: Query, statement: Statement) -> Reply:
@@ -95,16 +94,15 @@ def _ask(lease: Lease, query: Query, statement: Statement) -> Reply:
 
 def _empty_block(lease: Lease, query: Query, statement: Statement) -> bytes:
     """The server sends columns even without rows; the engine in process leaves them out, and clients need them."""
-    select = b"DESCRIBE (" + statement.bare + b"\n)"
-    about = lease.connection.query(select, "JSONCompactEachRow", dict(query.parameters))  # type: ignore[arg-type]
-    columns = [json.loads(line)[:2] for line in about.bytes().splitlines()]
-    names_and_types = b"".join(_sized(name) + _sized(kind) for name, kind in columns)
+    describe = statement.bare + b"\n" if statement.verb == "SHOW" else b"DESCRIBE (" + statement.bare + b"\n)"
+    about = lease.connection.query(describe + b" FORMAT JSON", "JSON", dict(query.parameters))  # type: ignore[arg-type]
+    described = json.loads(about.bytes())
+    columns = described["meta"] if statement.verb == "SHOW" else described["data"]
+    names_and_types = b"".join(_sized(column["name"]) + _sized(column["type"]) for column in columns)
     return _varint(len(columns)) + _varint(0) + names_and_types
 
 
-def _summary(
-    elapsed_seconds: float, read: tuple[int, int] = (0, 0), written: tuple[int, int] = (0, 0)
-) -> dict[str, str]:
+def _summary(elapsed_seconds: float, read: tuple[int, int], written: tuple[int, int]) -> dict[str, str]:
     names = ("read_rows", "read_bytes", "written_rows", "written_bytes", "elapsed_ns")
     return dict(zip(names, map(str, (*read, *written, int(elapsed_seconds * 1e9))), strict=True))
 

@@ -71,19 +71,19 @@ def decode_query(method: str, headers: Mapping[str, str], url: Mapping[str, str]
     """`url` holds form fields too. The statement is the `query` parameter, a line break and the body."""
     if url.get("compress") == "1" or url.get("decompress") == "1":
         raise ClickHouseFailure(48, "compress/decompress=1 is not served: use Content-Encoding (NOT_IMPLEMENTED)")
-    settings = {k: v for k, v in url.items() if k not in _INTERFACE_NAMES and not k.startswith("param_")}
-    for name in settings:
+    names = [name for name in url if name not in _INTERFACE_NAMES]
+    for name in names:
         if not _SETTING.fullmatch(name):
             raise ClickHouseFailure(115, f"Unknown setting '{name}' (UNKNOWN_SETTING)")
     rest = decompressed(body, headers.get("Content-Encoding", ""))
     return Query(
         sql=url["query"].encode() + b"\n" + rest if url.get("query") else rest,
         database=url.get("database") or headers.get("X-ClickHouse-Database"),
-        settings=settings,
-        parameters={k.removeprefix("param_"): v for k, v in url.items() if k.startswith("param_")},
+        settings={name: url[name] for name in names if not name.startswith("param_")},
+        parameters={name[6:]: url[name] for name in names if name.startswith("param_")},
         default_format=url.get("default_format") or headers.get("X-ClickHouse-Format") or "TabSeparated",
         session_id=url.get("session_id"),
-        read_only=method == "GET",
+        read_only=method != "POST",
     )
 
 

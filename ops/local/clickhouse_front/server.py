@@ -38,7 +38,8 @@ class Front:
     def application(self) -> web.Application:
         application = web.Application(client_max_size=MAX_BODY_BYTES)
         application.router.add_get("/ping", _pong)
-        application.router.add_route("*", "/", self._answer)
+        application.router.add_get("/", self._answer)
+        application.router.add_post("/", self._answer)
         application.on_cleanup.append(self._close)
         return application
 
@@ -47,7 +48,7 @@ class Front:
         self._engine.close()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        if request.method == "GET" and "query" not in request.query:
+        if request.method != "POST" and "query" not in request.query:
             return await _pong(request)
         headers = self._headers(request)
         try:
@@ -70,7 +71,7 @@ class Front:
                     raise ClickHouseFailure(48, "External tables are not served here: insert them (NOT_IMPLEMENTED)")
                 url[name] = value
         else:
-            body = await request.read()
+            body = await _read(request)
         method, sent = request.method, request.headers
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: self._engine.run(decode_query(method, sent, url, body))
@@ -85,6 +86,13 @@ class Front:
                 "X-ClickHouse-Server-Display-Name": socket.gethostname(),
             }
         )
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise ClickHouseFailure(307, f"The body exceeds {MAX_BODY_BYTES} bytes (TOO_MANY_BYTES)") from error
 
 
 async def _pong(_: web.Request) -> web.Response:

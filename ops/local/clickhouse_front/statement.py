@@ -46,6 +46,8 @@ def read_statement(sql: bytes) -> Statement:
             break
         takes_rows = takes_rows and word not in {"SELECT", "WITH"}
         previous, bare_end = word, token.start()
+    if not verb:
+        raise ClickHouseFailure(62, "Syntax error: the query is empty (SYNTAX_ERROR)")
     text = sql if verb == "INSERT" and takes_rows else _only_statement(sql)
     return Statement(verb, text, sql[:bare_end] if format_name else text, format_name)
 
