@@ -45,7 +45,7 @@ bench: $(STAMP) ## the measurements of the README, each against its baseline
 	$(BIN)/headrace bench slow-model
 	$(BIN)/headrace bench sinks
 
-lock: $(STAMP) ## resolve the dependencies of pyproject.toml anew, with hashes
+lock: $(STAMP) ## write the lock files after a change of pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --extra local pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

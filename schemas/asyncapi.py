@@ -150,7 +150,7 @@ def _event_headers(event_type: str) -> Schema:
 
 
 def _text_headers(record: OutgoingRecord, prefix: str = "") -> dict[str, str]:
-    return {name: value.decode() for name, value in record.headers if name.startswith(prefix)}
+    return {name: value.decode() for name, value in sorted(record.headers) if name.startswith(prefix)}
 
 
 def _schemas() -> dict[str, Any]:

