@@ -20,25 +20,38 @@ from schemas.result import RESULT_TYPE, PromptResult
 from schemas.topics import MAX_VALUE_BYTES, RESULTS
 
 SOURCE: Final = "headrace"
-_STRUCTURED: Final = "application/cloudevents+json"
+_STRUCTURED: Final = b"application/cloudevents+json"
 _YEAR_9999_MS: Final = 253_370_764_800_000
 """A producer sets a record's timestamp as it likes; past this one Python has no date."""
-_FIXED_HEADERS: Final[Headers] = (("ce_specversion", b"1.0"), ("content-type", b"application/json"))
+_FIXED_HEADERS: Final[Headers] = (
+    ("ce_specversion", b"1.0"),
+    ("content-type", b"application/json"),
+    ("ce_source", SOURCE.encode()),
+)
 
 Event = TypeVar("Event", bound=BaseModel)
 
 
 def encode_request(request: PromptRequest, topic: str, traceparent: str | None = None) -> OutgoingRecord:
     """The record of a request, keyed so that identical requests share a partition."""
-    headers = _headers(REQUEST_TYPE, str(request.request_id), request.tenant, request.accepted_at, traceparent)
+    accepted_at = request.accepted_at.isoformat()
+    headers = _headers(REQUEST_TYPE, str(request.request_id), request.tenant, accepted_at, traceparent)
     return OutgoingRecord(topic, partition_key(request), _json(request), headers)
 
 
 def encode_result(result: PromptResult, traceparent: str | None = None) -> OutgoingRecord:
     """The record of a result, keyed by request id. The same result gives the same bytes."""
-    request_id = str(result.request_id)
-    headers = _headers(RESULT_TYPE, request_id, result.tenant, result.timing.completed_at, traceparent)
-    return OutgoingRecord(RESULTS, request_id.encode(), _json(result), headers)
+    return result_record(
+        str(result.request_id), result.tenant, result.timing.completed_at.isoformat(), _json(result), traceparent
+    )
+
+
+def result_record(
+    request_id: str, tenant: str, completed_at: str, value: bytes, traceparent: str | None
+) -> OutgoingRecord:
+    """The record of a result whose JSON is at hand; `completed_at` is ISO 8601."""
+    headers = _headers(RESULT_TYPE, request_id, tenant, completed_at, traceparent)
+    return OutgoingRecord(RESULTS, request_id.encode(), value, headers)
 
 
 def decode_request(record: Record) -> PromptRequest:
@@ -73,11 +86,16 @@ def _payload(record: Record, expected_type: str) -> bytes:
         raise DecodeError("empty_value", "the record has no value; publish the event as JSON")
     if len(value) > MAX_VALUE_BYTES:
         raise DecodeError("oversize", f"the value has {len(value)} bytes, the limit is {MAX_VALUE_BYTES}")
-    if (record.header("content-type") or "").startswith(_STRUCTURED):
+    headers = dict(record.headers)
+    if (headers.get("content-type") or b"").startswith(_STRUCTURED):
         return _structured(value, expected_type)
-    if any(name.startswith("ce_") for name, _ in record.headers):
-        _require(record.header("ce_specversion"), record.header("ce_type"), expected_type)
+    if any(name.startswith("ce_") for name in headers):
+        _require(_text(headers, "ce_specversion"), _text(headers, "ce_type"), expected_type)
     return value
+
+
+def _text(headers: dict[str, bytes | None], name: str) -> str:
+    return (headers.get(name) or b"").decode(errors="replace")
 
 
 def _structured(value: bytes, expected_type: str) -> bytes:
@@ -111,14 +129,13 @@ def _refusal(error: ValidationError) -> DecodeError:
     return DecodeError("invalid_request", told[:500])
 
 
-def _headers(event_type: str, event_id: str, tenant: str, time: datetime, traceparent: str | None) -> Headers:
+def _headers(event_type: str, event_id: str, tenant: str, time: str, traceparent: str | None) -> Headers:
     headers: Headers = (
         *_FIXED_HEADERS,
         ("ce_type", event_type.encode()),
         ("ce_id", event_id.encode()),
-        ("ce_source", SOURCE.encode()),
         ("ce_subject", tenant.encode()),
-        ("ce_time", time.isoformat().encode()),
+        ("ce_time", time.encode()),
     )
     return headers if traceparent is None else (*headers, ("traceparent", traceparent.encode()))
 

@@ -10,17 +10,15 @@ from schemas.request import PromptRequest
 FINGERPRINT_VERSION: Final = 1
 """Raised when the meaning of the fingerprint changes, so that no old answer is found under a new meaning."""
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 
 def fingerprint_of(request: PromptRequest, model: str) -> Fingerprint:
     """SHA-256 over everything that decides the answer, tenant included; `model` is the one that will be asked.
 
     Who asked, labels, deadline and cache policy are left out: they do not change the answer.
     """
-    canonical = json.dumps(
-        [FINGERPRINT_VERSION, request.tenant, model, request.max_tokens, _question(request)],
-        sort_keys=True,
-        separators=(",", ":"),
-    )
+    canonical = _CANONICAL.encode([FINGERPRINT_VERSION, request.tenant, model, request.max_tokens, _question(request)])
     return Fingerprint(hashlib.sha256(canonical.encode()).hexdigest())
 
 

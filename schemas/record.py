@@ -1,12 +1,13 @@
 """A Kafka record as the pipeline sees it: bytes, and where they came from."""
 
-from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]
+
+HEADER_BYTES: Final = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record that was read. `generation` is the group membership it was fetched under (0 outside a group).
 
     `read_error` is set when the client library could not parse the record; then `value` holds what bytes there are.
@@ -24,22 +25,21 @@ class Record:
 
     @property
     def size_bytes(self) -> int:
-        """What holding this record costs, near enough for a bound."""
-        return len(self.value or b"") + len(self.key or b"") + sum(len(k) + len(v) for k, v in self.headers)
+        """What holding this record costs, near enough for a bound; a header counts as `HEADER_BYTES`."""
+        return len(self.value or b"") + len(self.key or b"") + HEADER_BYTES * len(self.headers)
 
     def header(self, name: str) -> str | None:
-        """The last header of that name as text; None when absent or not UTF-8."""
+        """The last header of that name as text; None when absent, null or not UTF-8."""
         for key, value in reversed(self.headers):
             if key == name:
                 try:
-                    return value.decode()
+                    return None if value is None else value.decode()
                 except UnicodeDecodeError:
                     return None
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingRecord:
+class OutgoingRecord(NamedTuple):
     """A record to be written; the topic's partitioner places it by `key`."""
 
     topic: str

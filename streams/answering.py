@@ -5,7 +5,8 @@ A record is released only after its result, or its dead letter, is on the broker
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from producers.publisher import Publisher
@@ -13,17 +14,17 @@ from schemas.codec import decode_request, encode_result
 from schemas.dead_letter import DecodeError, dead_letter_of
 from schemas.record import OutgoingRecord, Record
 from schemas.request import CachePolicy
-from schemas.result import Answer, ErrorDetail, PromptResult
+from schemas.result import Answer, ErrorDetail, PromptResult, Source
 from streams import metrics
 from streams.admission import Admission, Refusal, Work
 from streams.cache.port import CacheKey, cache_key_of
-from streams.cache.stored_answer import StoredAnswer
+from streams.cache.stored_answer import CacheEntry, StoredAnswer
 from streams.cache.tiers import CacheHit, TieredCache
 from streams.flights import SingleFlight
 from streams.logs import logger_named
 from streams.model.caller import CallFailed, ModelCaller, PaidReply
 from streams.model.prompting import prompt_of
-from streams.results import completed, not_answered
+from streams.results import completed, from_entry, not_answered
 from streams.runner import Release
 
 log = logger_named("answering")
@@ -55,17 +56,28 @@ class Answering:
     async def answer(self, records: Sequence[Record], release: Release) -> None:
         """Answer each record and release it; what is known goes out in one batch, before what must be asked."""
         known: list[tuple[Record, OutgoingRecord]] = []
-        misses: list[Work] = []
         works = self._take_in(records, known)
         hits = await self._cache.find_many([_key(work) for work in works if work.request.cache.mode == "use"])
+        misses = self._answer_hits(works, hits, known) if hits else works
+        await asyncio.gather(self._finish(known, release), *(self._answer_miss(work, release) for work in misses))
+
+    def _answer_hits(
+        self, works: Sequence[Work], hits: Mapping[CacheKey, CacheHit], known: list[tuple[Record, OutgoingRecord]]
+    ) -> list[Work]:
+        """Add the results of hits to `known`; the works that are left."""
+        misses: list[Work] = []
+        seconds: dict[Source, list[float]] = defaultdict(list)
         now = self._now()
         for work in works:
             hit = hits.get(_key(work)) if work.request.cache.mode == "use" else None
             if hit is None:
                 misses.append(work)
             else:
-                known.append((work.record, self._outgoing(work, _from_cache(work, hit, now))))
-        await asyncio.gather(self._finish(known, release), *(self._answer_miss(work, release) for work in misses))
+                known.append((work.record, from_entry(work, hit.entry, hit.tier, now)))
+                seconds[hit.tier].append((now - work.request.accepted_at).total_seconds())
+        for source, waited in seconds.items():
+            _count("completed", source, waited)
+        return misses
 
     def _take_in(self, records: Sequence[Record], known: list[tuple[Record, OutgoingRecord]]) -> list[Work]:
         """Decode and admit; what ends here is added to `known`."""
@@ -107,7 +119,7 @@ class Answering:
 
     async def _ask_and_remember(self, work: Work) -> StoredAnswer:
         stored = await self._ask(work)
-        await self._cache.remember({_key(work): stored})
+        await self._cache.remember({_key(work): CacheEntry.of(stored)})
         return stored
 
     async def _ask(self, work: Work) -> StoredAnswer:
@@ -124,14 +136,10 @@ class Answering:
         detail = ErrorDetail(code=error.code, message=error.message)
         return not_answered(work, "expired" if late else "failed", detail, failure.attempts, self._now())
 
-    def _outgoing(self, work: Work, result: PromptResult) -> OutgoingRecord:
-        source = result.source or "none"
-        metrics.RESULTS.labels(result.status, source).inc()
-        metrics.REQUEST_SECONDS.labels(source).observe(
-            max((result.timing.completed_at - result.timing.accepted_at).total_seconds(), 0)
-        )
-        if result.saved_usd:
-            metrics.SAVED_USD.inc(float(result.saved_usd))
+    @staticmethod
+    def _outgoing(work: Work, result: PromptResult) -> OutgoingRecord:
+        waited = result.timing.completed_at - result.timing.accepted_at
+        _count(result.status, result.source or "none", [waited.total_seconds()])
         return encode_result(result, work.traceparent)
 
     async def _finish(self, known: Sequence[tuple[Record, OutgoingRecord]], release: Release) -> None:
@@ -146,8 +154,11 @@ def _key(work: Work) -> CacheKey:
     return cache_key_of(work.request.tenant, work.fingerprint)
 
 
-def _from_cache(work: Work, hit: CacheHit, now: datetime) -> PromptResult:
-    return completed(work, hit.answer, hit.tier, now)
+def _count(status: str, source: str, waited_seconds: Sequence[float]) -> None:
+    metrics.RESULTS.labels(status, source).inc(len(waited_seconds))
+    observe = metrics.REQUEST_SECONDS.labels(source).observe
+    for seconds in waited_seconds:
+        observe(max(seconds, 0))
 
 
 def _stored(work: Work, paid: PaidReply, started_at: datetime, lifetime: timedelta) -> StoredAnswer:

@@ -83,7 +83,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     @property
     def crash_event(self) -> asyncio.Event:
         """Set when Faust gave up; the process must end then and be started again."""
-        return self._crashed
+        crashed: asyncio.Event = self._crashed
+        return crashed
 
     def problem(self) -> str | None:
         """None when this app can do its work, else what it lacks."""
@@ -119,6 +120,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
 def make_app(settings: EngineSettings, runner: Runner, committer: FaustOffsetCommitter) -> WorkerApp:
     """The app, ready to start; commits of `runner` go through it from now on. Raises MissingCodecError."""
     tolerant_records.install()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     app = WorkerApp(settings, runner)
     committer.app = app
     return app
@@ -160,8 +162,8 @@ def _partition_of(partition: TP) -> Partition:
 
 
 def _record_of(fetched: ConsumerRecord, generation: int) -> Record:
-    headers = tuple((name, value or b"") for name, value in fetched.headers)
-    read_error = next((value.decode() for name, value in headers if name == READ_ERROR_HEADER), None)
+    headers = tuple(fetched.headers)
+    broken = len(headers) == 1 and headers[0][0] == READ_ERROR_HEADER
     return Record(
         fetched.topic,
         fetched.partition,
@@ -171,5 +173,5 @@ def _record_of(fetched: ConsumerRecord, generation: int) -> Record:
         headers,
         fetched.timestamp,
         generation,
-        read_error,
+        headers[0][1].decode() if broken else None,
     )

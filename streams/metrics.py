@@ -44,7 +44,6 @@ MODEL_TOKENS: Final = Histogram(
     buckets=_TOKEN_BUCKETS,
 )
 COST_USD: Final = Counter("headrace_cost_usd_total", "Paid to the model.")
-SAVED_USD: Final = Counter("headrace_saved_usd_total", "Not paid because an answer was known.")
 UNPRICED_CALLS: Final = Counter(
     "headrace_unpriced_calls_total", "Paid calls whose price is unknown; their cost is unknown."
 )

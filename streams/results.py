@@ -2,13 +2,17 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
+from schemas.codec import encode_result, result_record
+from schemas.record import OutgoingRecord
+from schemas.request import DIMENSIONS
 from schemas.result import ErrorDetail, PromptResult, Source, Status, Timing
 from streams.admission import Work
-from streams.cache.stored_answer import StoredAnswer
+from streams.cache.stored_answer import CacheEntry, StoredAnswer
 
-_NOTHING = Decimal(0)
+_NOTHING: Final = Decimal(0)
+_DIMENSIONS: Final = set(DIMENSIONS)
 
 
 def completed(work: Work, stored: StoredAnswer, source: Source, now: datetime) -> PromptResult:
@@ -40,6 +44,29 @@ def completed(work: Work, stored: StoredAnswer, source: Source, now: datetime) -
     )
 
 
+def from_entry(work: Work, entry: CacheEntry, source: Source, now: datetime) -> OutgoingRecord:
+    """The record of the same result as `completed` gives, the stored bytes taken over unparsed.
+
+    This is the path that thousands of hits a second take; a law in the tests holds the two equal.
+    """
+    request = work.request
+    request_id = str(request.request_id)
+    if entry.paid_by == request_id:
+        return encode_result(completed(work, entry.stored(), source, now), work.traceparent)
+    asked = request.model_dump_json(include=_DIMENSIONS, exclude_none=True)
+    completed_at = now.isoformat()
+    timing = (
+        f'{{"accepted_at":"{request.accepted_at.isoformat()}","started_at":"{work.started_at.isoformat()}",'
+        f'"completed_at":"{completed_at}","queue_ms":{_queue_ms(work, work.started_at)}}}'
+    )
+    rest = (
+        f',"status":"completed","source":"{source}","cost_usd":"0","fingerprint":"{work.fingerprint}",'
+        f'"timing":{timing},'
+    )
+    value = b"%s%s%s" % (asked[:-1].encode(), rest.encode(), entry.shared[1:])
+    return result_record(request_id, request.tenant, completed_at, value, work.traceparent)
+
+
 def not_answered(work: Work, status: Status, error: ErrorDetail, attempts: int, now: datetime) -> PromptResult:
     """A terminal result without an answer."""
     return _result(
@@ -59,12 +86,14 @@ def _result(work: Work, status: Status, **fields: Any) -> PromptResult:
 
 
 def _timing(work: Work, started_at: datetime, completed_at: datetime, model_ms: int = 0) -> Timing:
-    accepted_at = work.request.accepted_at
-    queue_ms = max(int((started_at - accepted_at).total_seconds() * 1000), 0)
     return Timing(
-        accepted_at=accepted_at,
+        accepted_at=work.request.accepted_at,
         started_at=started_at,
         completed_at=completed_at,
-        queue_ms=queue_ms,
+        queue_ms=_queue_ms(work, started_at),
         model_ms=model_ms,
     )
+
+
+def _queue_ms(work: Work, started_at: datetime) -> int:
+    return max(int((started_at - work.request.accepted_at).total_seconds() * 1000), 0)

@@ -34,6 +34,8 @@ class RunnerLimits:
     records: int = 2000
     bytes: int = 128 * 1024 * 1024
     batch_records: int = 256
+    linger_seconds: float = 0.002
+    """How long a record waits for others to share its round trips."""
     held_per_partition: int = 10_000
     """Finished or not, above the committed position: what a crash redelivers at most."""
 
@@ -93,8 +95,10 @@ class Runner:
         self._in_flight += 1
         self._in_flight_bytes += record.size_bytes
         self._waiting.append(record)
-        if self._dispatching is None:
-            self._dispatching = asyncio.get_running_loop().call_soon(self._dispatch)
+        if len(self._waiting) >= self._limits.batch_records:
+            self._dispatch()
+        elif self._dispatching is None:
+            self._dispatching = asyncio.get_running_loop().call_later(self._limits.linger_seconds, self._dispatch)
 
     def on_assigned(self, partitions: Iterable[Partition], generation: int) -> None:
         """These partitions are ours from now on, each with a new line."""
@@ -129,7 +133,7 @@ class Runner:
                     self._lines[partition].committed(offset)
 
     def _line_of(self, record: Record) -> OffsetLine | None:
-        line = self._lines.get(Partition(record.topic, record.partition))
+        line = self._lines.get((record.topic, record.partition))  # type: ignore[call-overload]  # equal to a Partition
         return line if line is not None and line.generation == record.generation else None
 
     def _is_full(self, line: OffsetLine) -> bool:
@@ -141,7 +145,9 @@ class Runner:
         )
 
     def _dispatch(self) -> None:
-        self._dispatching = None
+        if self._dispatching is not None:
+            self._dispatching.cancel()
+            self._dispatching = None
         while self._waiting:
             size = min(len(self._waiting), self._limits.batch_records)
             batch = [self._waiting.popleft() for _ in range(size)]

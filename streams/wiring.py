@@ -1,10 +1,12 @@
 """The composition root: the only place that builds adapters and joins them to the steps."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 
 from prometheus_client import Gauge
@@ -22,7 +24,7 @@ from streams.cache.tiers import TieredCache
 from streams.faust_worker import EngineSettings, FaustOffsetCommitter, WorkerApp, make_app
 from streams.health import serve_health
 from streams.logs import logger_named
-from streams.model.anthropic_model import AnthropicModel
+from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
 from streams.model.caller import ModelCaller, RetryRules
 from streams.model.prices import cost_usd
 from streams.runner import Runner, RunnerLimits
@@ -32,6 +34,13 @@ log = logger_named("worker")
 
 _REDIS_CONNECTIONS = 32
 _REDIS_TIMEOUT_SECONDS = 2.0
+
+
+class MissingKeyError(RuntimeError):
+    """There is no model to ask."""
+
+    def __init__(self) -> None:
+        super().__init__("no ANTHROPIC_API_KEY is set and no local stack runs here; set one, or run: headrace up")
 
 
 def now_utc() -> datetime:
@@ -61,11 +70,10 @@ async def build_answering(settings: Settings, owned: AsyncExitStack) -> Answerin
     )
     redis = Redis.from_pool(pool)
     owned.push_async_callback(redis.aclose)
-    model = AnthropicModel(
-        api_key=settings.model_key.get_secret_value() if settings.model_key else None,
-        base_url=settings.model_url,
-        timeout_seconds=settings.hard_deadline_seconds,
-    )
+    if settings.model_key is None:
+        raise MissingKeyError
+    options = AnthropicOptions(timeout_seconds=settings.hard_deadline_seconds)
+    model = AnthropicModel(settings.model_key.get_secret_value(), settings.model_url, options)
     owned.push_async_callback(model.close)
     local = MemoryCache(settings.local_cache_bytes, timedelta(seconds=settings.local_cache_seconds), now_utc)
     return Answering(
@@ -78,11 +86,11 @@ async def build_answering(settings: Settings, owned: AsyncExitStack) -> Answerin
     )
 
 
-def build_engine(settings: Settings, lane: Lane, answering: Answering, stop: asyncio.Event) -> WorkerApp:
-    """One lane's Faust app over a Runner of its own; a bug in answering sets `stop`."""
+def build_engine(settings: Settings, lane: Lane, answering: Answering, failed: asyncio.Event) -> WorkerApp:
+    """One lane's Faust app over a Runner of its own; a bug in answering sets `failed`."""
     committer = FaustOffsetCommitter()
     limits = RunnerLimits(settings.max_in_flight, settings.max_in_flight_bytes, settings.batch_records)
-    runner = Runner(answering.answer, committer, limits, lambda _: stop.set())
+    runner = Runner(answering.answer, committer, limits, lambda _: failed.set())
     _watch(runner, lane)
     engine = EngineSettings(
         bootstrap_servers=settings.kafka,
@@ -99,27 +107,35 @@ def build_engine(settings: Settings, lane: Lane, answering: Answering, stop: asy
 
 async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
     """Answer requests of `lanes` until SIGTERM or SIGINT (0) or a failure (1); both drain first."""
-    stop, stopped_by_signal = asyncio.Event(), asyncio.Event()
+    failed, stopped_by_signal = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: (stopped_by_signal.set(), stop.set()))
+        loop.add_signal_handler(number, stopped_by_signal.set)
     async with AsyncExitStack() as owned:
         answering = await build_answering(settings, owned)
-        apps = [build_engine(settings, lane, answering, stop) for lane in lanes]
+        apps = [build_engine(settings, lane, answering, failed) for lane in lanes]
         port = serve_health(settings.metrics_host, settings.metrics_port, lambda: _problem(apps))
         log.info("starting", lanes=list(lanes), kafka=settings.kafka, rehearsed=settings.rehearsed, metrics_port=port)
+        _settle_memory()
         await asyncio.gather(*(app.start() for app in apps))
-        await _stopped_or_crashed(stop, apps)
+        await _first_of(failed, stopped_by_signal, *(app.crash_event for app in apps))
         await asyncio.gather(*(app.stop() for app in apps))
     log.info("stopped", by_signal=stopped_by_signal.is_set())
     return 0 if stopped_by_signal.is_set() else 1
 
 
-async def _stopped_or_crashed(stop: asyncio.Event, apps: Sequence[WorkerApp]) -> None:
-    ends = [asyncio.ensure_future(stop.wait()), *(asyncio.ensure_future(app.crash_event.wait()) for app in apps)]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    for end in ends:
-        end.cancel()
+async def _first_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+def _settle_memory() -> None:
+    """Keep the collector off what lives as long as the process: a full pass costs more than thousands of hits."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _problem(apps: Sequence[WorkerApp]) -> str | None:
@@ -134,4 +150,4 @@ def _watch(runner: Runner, lane: Lane) -> None:
         (metrics.LATE_COMPLETIONS, "late_completions"),
     )
     for gauge, attribute in gauges:
-        gauge.labels(lane).set_function(lambda attribute=attribute: getattr(runner, attribute))
+        gauge.labels(lane).set_function(partial(getattr, runner, attribute))

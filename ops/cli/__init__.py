@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import doctor, stack
+from ops.cli import doctor, migrate, rehearse, sink, stack, worker
 from ops.cli.errors import FAILED, CommandError
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     # The flag is read in `run`, which also sees the errors of registration and parsing.
     pass
@@ -33,6 +33,10 @@ app.command("down")(stack.down)
 app.command("status")(stack.status)
 app.command("logs")(stack.logs)
 app.command("doctor")(doctor.doctor)
+app.command("worker")(worker.worker)
+app.command("sink")(sink.sink)
+app.command("migrate")(migrate.migrate)
+app.command("rehearse")(rehearse.rehearse)
 
 
 def main() -> None:

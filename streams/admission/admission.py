@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from schemas.fingerprint import fingerprint_of
 from schemas.identity import Fingerprint
@@ -12,8 +12,7 @@ from schemas.result import ErrorDetail
 from schemas.templates import TemplateError, template_named
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """A request that was let in: what to ask, under which fingerprint, until when."""
 
     record: Record
@@ -25,8 +24,7 @@ class Work:
     traceparent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A request that was not let in; it becomes a result, never a silence."""
 
     work: Work

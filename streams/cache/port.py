@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NewType, Protocol
 
 from schemas.identity import Fingerprint
-from streams.cache.stored_answer import StoredAnswer
+from streams.cache.stored_answer import CacheEntry
 
 CacheKey = NewType("CacheKey", str)
 
@@ -23,10 +23,10 @@ class CacheUnavailable(Exception):  # noqa: N818 - says what it is; the pipeline
 class AnswerCache(Protocol):
     """One tier. Both calls take many keys, since a round trip a key would cost more than the rest of the work."""
 
-    async def get_many(self, keys: Sequence[CacheKey]) -> list[StoredAnswer | None]:
-        """The answers that are fresh, in the order of `keys`. Raises CacheUnavailable."""
+    async def get_many(self, keys: Sequence[CacheKey]) -> list[CacheEntry | None]:
+        """The entries that are fresh, in the order of `keys`. Raises CacheUnavailable."""
         ...
 
-    async def put_many(self, answers: Mapping[CacheKey, StoredAnswer]) -> None:
+    async def put_many(self, entries: Mapping[CacheKey, CacheEntry]) -> None:
         """Keep each until it expires; its lifetime is absolute. Raises CacheUnavailable."""
         ...

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from streams.cache.port import CacheKey, CacheUnavailable
-from streams.cache.stored_answer import StoredAnswer
+from streams.cache.stored_answer import CacheEntry
 
 
 class RedisCache:
@@ -18,34 +18,33 @@ class RedisCache:
         self._client = client
         self._now = now
 
-    async def get_many(self, keys: Sequence[CacheKey]) -> list[StoredAnswer | None]:
+    async def get_many(self, keys: Sequence[CacheKey]) -> list[CacheEntry | None]:
         if not keys:
             return []
         try:
             values = await self._client.mget(keys)
         except (RedisError, OSError) as error:
             raise CacheUnavailable(type(error).__name__) from error
-        now = self._now()
-        return [_fresh(value, now) for value in values]
+        now_ms = self._now().timestamp() * 1000
+        return [_fresh(value, now_ms) for value in values]
 
-    async def put_many(self, answers: Mapping[CacheKey, StoredAnswer]) -> None:
-        now = self._now()
+    async def put_many(self, entries: Mapping[CacheKey, CacheEntry]) -> None:
+        now_ms = int(self._now().timestamp() * 1000)
         try:
             async with self._client.pipeline(transaction=False) as pipeline:
-                for key, answer in answers.items():
-                    lifetime_ms = int((answer.expires_at - now).total_seconds() * 1000)
-                    if lifetime_ms > 0:
-                        pipeline.set(key, answer.model_dump_json(), px=lifetime_ms)
+                for key, entry in entries.items():
+                    if entry.expires_at_ms > now_ms:
+                        pipeline.set(key, entry.to_bytes(), px=entry.expires_at_ms - now_ms)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             raise CacheUnavailable(type(error).__name__) from error
 
 
-def _fresh(value: bytes | str | None, now: datetime) -> StoredAnswer | None:
+def _fresh(value: Any, now_ms: float) -> CacheEntry | None:
     if value is None:
         return None
     try:
-        stored = StoredAnswer.model_validate_json(value)
-    except ValidationError:
+        entry = CacheEntry.from_bytes(value)
+    except ValueError:
         return None
-    return stored if stored.is_fresh(now) else None
+    return entry if entry.expires_at_ms > now_ms else None

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from streams import metrics
 from streams.cache.port import AnswerCache, CacheKey, CacheUnavailable
-from streams.cache.stored_answer import StoredAnswer
+from streams.cache.stored_answer import CacheEntry
 from streams.logs import logger_named
 
 log = logger_named("cache")
@@ -14,9 +14,9 @@ Tier = Literal["local_cache", "shared_cache"]
 
 
 class CacheHit(NamedTuple):
-    """An answer and the tier that had it."""
+    """An entry and the tier that had it."""
 
-    answer: StoredAnswer
+    entry: CacheEntry
     tier: Tier
 
 
@@ -33,22 +33,22 @@ class TieredCache:
         found = _hits(distinct, await self._local.get_many(distinct), "local_cache")
         rest = [key for key in distinct if key not in found]
         if rest:
-            below = _hits(rest, await self._shared_answers(rest), "shared_cache")
+            below = _hits(rest, await self._shared_entries(rest), "shared_cache")
             if below:
-                await self._local.put_many({key: hit.answer for key, hit in below.items()})
+                await self._local.put_many({key: hit.entry for key, hit in below.items()})
             found |= below
         return found
 
-    async def remember(self, answers: Mapping[CacheKey, StoredAnswer]) -> None:
+    async def remember(self, entries: Mapping[CacheKey, CacheEntry]) -> None:
         """Keep new answers in both tiers."""
-        await self._local.put_many(answers)
+        await self._local.put_many(entries)
         try:
-            await self._shared.put_many(answers)
+            await self._shared.put_many(entries)
         except CacheUnavailable as error:
             metrics.CACHE_ERRORS.labels("put").inc()
             log.warning("shared_cache_unavailable", operation="put", reason=str(error))
 
-    async def _shared_answers(self, keys: Sequence[CacheKey]) -> Sequence[StoredAnswer | None]:
+    async def _shared_entries(self, keys: Sequence[CacheKey]) -> Sequence[CacheEntry | None]:
         try:
             return await self._shared.get_many(keys)
         except CacheUnavailable as error:
@@ -57,8 +57,8 @@ class TieredCache:
             return [None] * len(keys)
 
 
-def _hits(keys: Sequence[CacheKey], answers: Sequence[StoredAnswer | None], tier: Tier) -> dict[CacheKey, CacheHit]:
-    hits = {key: CacheHit(answer, tier) for key, answer in zip(keys, answers, strict=True) if answer is not None}
+def _hits(keys: Sequence[CacheKey], entries: Sequence[CacheEntry | None], tier: Tier) -> dict[CacheKey, CacheHit]:
+    hits = {key: CacheHit(entry, tier) for key, entry in zip(keys, entries, strict=True) if entry is not None}
     metrics.CACHE_LOOKUPS.labels(tier, "hit").inc(len(hits))
     metrics.CACHE_LOOKUPS.labels(tier, "miss").inc(len(keys) - len(hits))
     return hits
