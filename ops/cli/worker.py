@@ -1,14 +1,22 @@
 """`headrace worker`: answers requests."""
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated, cast
 
 import typer
 
+from schemas.topics import Lane
+
+
+class LaneName(StrEnum):
+    """A lane, as a choice on the command line."""
+
+    interactive = "interactive"
+    bulk = "bulk"
+
 
 def worker(
-    lane: Annotated[
-        list[Literal["interactive", "bulk"]] | None, typer.Option(help="Which requests to answer; may be given twice.")
-    ] = None,
+    lane: Annotated[list[LaneName] | None, typer.Option(help="Which requests to answer; may be given twice.")] = None,
 ) -> None:
     """Answer requests until SIGTERM; then finish what is in flight, commit and leave."""
     import asyncio
@@ -17,6 +25,7 @@ def worker(
     from streams.settings import Settings
     from streams.wiring import run_worker
 
+    lanes = [cast("Lane", each.value) for each in lane or LaneName]
     settings = Settings()
     configure_logs(settings.log_level, settings.log_format)
-    raise typer.Exit(asyncio.run(run_worker(settings, lane or ["interactive", "bulk"])))
+    raise typer.Exit(asyncio.run(run_worker(settings, lanes)))
