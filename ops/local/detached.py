@@ -6,11 +6,9 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-import psutil
-
 from ops.local.home import Home, HomeTakenError
-from ops.local.orphans import end_orphans
-from ops.local.state import StackState, read_state
+from ops.local.orphans import end_orphans, send, wait_for_end
+from ops.local.state import ProcessId, StackState, read_state
 from ops.local.supervisor import Report, StackFailedError
 from ops.local.upkeep import end_of
 
@@ -62,7 +60,7 @@ def take_down(home: Home) -> bool:
     if not home.root.is_dir():
         return False
     state = read_state(home)
-    supervisor = state.supervisor.find() if state else None
+    supervisor = state.supervisor if state and state.supervisor.find() else None
     if supervisor is not None:
         _end_supervisor(supervisor)
     try:
@@ -77,13 +75,9 @@ def take_down(home: Home) -> bool:
     return supervisor is not None or orphans > 0
 
 
-def _end_supervisor(supervisor: psutil.Process) -> None:
-    for attempt in (supervisor.terminate, supervisor.terminate, supervisor.kill):
-        try:
-            attempt()
-            supervisor.wait(_DOWN_SECONDS if attempt == supervisor.terminate else 5)
-        except psutil.TimeoutExpired:
-            continue
-        except psutil.NoSuchProcess:
-            pass
-        return
+def _end_supervisor(supervisor: ProcessId) -> None:
+    # The second one tells it to hurry.
+    for number, patience_seconds in ((signal.SIGTERM, _DOWN_SECONDS), (signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+        send(supervisor, number)
+        if wait_for_end([supervisor], patience_seconds):
+            return
