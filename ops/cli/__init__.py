@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import doctor, migrate, rehearse, sink, stack, worker
+from ops.cli import bulk, doctor, migrate, rehearse, sink, stack, submit, topics, watch, worker
 from ops.cli.errors import FAILED, CommandError
 
 app = typer.Typer(
@@ -37,6 +37,19 @@ app.command("worker")(worker.worker)
 app.command("sink")(sink.sink)
 app.command("migrate")(migrate.migrate)
 app.command("rehearse")(rehearse.rehearse)
+app.command("submit")(submit.submit)
+app.command("watch")(watch.watch)
+
+bulk_commands = typer.Typer(no_args_is_help=True, help="Files of requests.")
+bulk_commands.command("run")(bulk.run)
+# A lone command would otherwise take its group's name.
+bulk_commands.callback()(lambda: None)
+app.add_typer(bulk_commands, name="bulk")
+
+topics_commands = typer.Typer(no_args_is_help=True, help="The cluster's topics against the declaration.")
+topics_commands.command("apply")(topics.apply)
+topics_commands.command("diff")(topics.diff)
+app.add_typer(topics_commands, name="topics")
 
 
 def main() -> None:
