@@ -1,6 +1,6 @@
 """When a batch is written: by rows, by bytes, or by the age of its first record. Pure; `now` is passed in."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,10 +82,8 @@ class OpenBatch:
         kept = [item.record for item in self._items] + [record for record, _ in self._refused]
         self._bytes = sum(len(record.value or b"") for record in kept)
 
-    def written(self, now: float) -> None:
-        """The rows are in the store. The offsets stay, due again after the age, until `committed`."""
-        self._items, self._refused, self._bytes, self._opened_at = [], [], 0, now
-
-    def committed(self) -> None:
-        """Nothing is left to do for what was taken."""
-        self._next_offsets = {}
+    def owe(self, next_offsets: Mapping[Partition, int], now: float) -> None:
+        """Offsets of an earlier batch that are still to be committed; what was read since is further on."""
+        if not self._next_offsets:
+            self._opened_at = now
+        self._next_offsets = {**next_offsets, **self._next_offsets}

@@ -7,9 +7,11 @@ from urllib.parse import unquote, urlsplit
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, DataError
 
+from schemas.record import Record
 from schemas.result import PromptResult
+from streams.sinks import clickhouse_rows
 from streams.sinks.clickhouse_rows import columns_of
-from streams.sinks.port import BadRow, Batch, StoreUnavailable
+from streams.sinks.port import BadRow, Batch, Event, Row, StoreUnavailable
 
 DEFAULT_DATABASE: Final = "headrace"
 _TABLE: Final = "llm_results"
@@ -33,12 +35,14 @@ class ClickHouseStore:
         self._with_text = with_text
         self._client: Any = None
 
+    def row_of(self, record: Record, event: Event) -> Row | None:
+        """See ResultStore."""
+        del record
+        return clickhouse_rows.row_of(event, with_text=self._with_text) if isinstance(event, PromptResult) else None
+
     def write(self, batch: Batch) -> None:
         """See ResultStore. A batch that comes again unchanged is dropped by its token, any other by its keys."""
-        results = [item.event for item in batch.items if isinstance(item.event, PromptResult)]
-        if not results:
-            return
-        columns = columns_of(results, with_text=self._with_text)
+        columns = columns_of([item.row for item in batch.items])
         token = hashlib.sha256(batch.token.encode()).hexdigest()
         try:
             self._connected().insert(

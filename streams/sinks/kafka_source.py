@@ -100,7 +100,9 @@ def _record(message: Any) -> Record:
 
 
 def _headers(headers: list[tuple[str, bytes | None]] | None) -> tuple[tuple[str, bytes], ...]:
-    return tuple((name, value or b"") for name, value in headers or ())
+    if not headers:
+        return ()
+    return tuple((name, value or b"") for name, value in headers)
 
 
 def _configuration(settings: GroupSettings) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from streams.sinks.port import Batch
-from streams.sinks.postgres_rows import COLUMNS, joined, rows_of
+from schemas.record import Record
+from streams.sinks import postgres_rows
+from streams.sinks.port import Batch, Event, Row
+from streams.sinks.postgres_rows import COLUMNS, joined, merged
 
 
 class MemoryStore:
@@ -13,9 +15,13 @@ class MemoryStore:
     def __init__(self) -> None:
         self.rows: dict[tuple[UUID, str], dict[str, Any]] = {}
 
+    def row_of(self, record: Record, event: Event) -> Row | None:
+        """See ResultStore."""
+        return postgres_rows.row_of(record, event)
+
     def write(self, batch: Batch) -> None:
         """See ResultStore."""
-        results, pending = rows_of(batch.items)
+        results, pending = merged(item.row for item in batch.items)
         for row in (*results, *pending):
             key = (row[0], row[1])
             known = self.rows.get(key)

@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from schemas.record import Record
 from schemas.request import PromptRequest
 from schemas.result import PromptResult
 
+Event = PromptResult | PromptRequest
+Row = tuple[Any, ...]
+"""One row of a store, in that store's own order and forms."""
+
 
 class Item(NamedTuple):
-    """A record and the event it holds."""
+    """A record and the row made of it."""
 
     record: Record
-    event: PromptResult | PromptRequest
+    row: Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,9 @@ class Batch:
 
 class ResultStore(Protocol):
     """Keeps results, each request once. Writing a batch again, whole or in part, changes nothing."""
+
+    def row_of(self, record: Record, event: Event) -> Row | None:
+        """The row for an event; None where this store keeps none. Made at once: the event is large, the row is not."""
 
     def write(self, batch: Batch) -> None:
         """Return when all of it is durable. Raises StoreUnavailable or BadRow: then write it again."""

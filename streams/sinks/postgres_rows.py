@@ -1,14 +1,14 @@
 """Events as rows of Postgres' `requests`. Pure: at most one row per request, the same whatever order events came in."""
 
-import json
 from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
+from schemas.record import Record
 from schemas.request import PromptRequest
 from schemas.result import PromptResult
 from schemas.topics import REQUEST_TOPIC_OF_LANE
-from streams.sinks.port import Item
+from streams.sinks.port import Event, Row
 
 COLUMNS: Final = {
     "request_id": "uuid",
@@ -43,7 +43,6 @@ COLUMNS: Final = {
 }
 """Name and Postgres type of every column a row has, in the order of the row."""
 
-Row = tuple[Any, ...]
 PENDING: Final = "pending"
 
 _NAMES: Final = tuple(COLUMNS)
@@ -52,22 +51,26 @@ _STATUS: Final = _NAMES.index("status")
 _COMPLETED_AT: Final = _NAMES.index("completed_at")
 _UNANSWERED: Final = (None,) * (len(_NAMES) - _COMPLETED_AT + 1)
 _LANE_OF_TOPIC: Final[dict[str, str]] = {topic: lane for lane, topic in REQUEST_TOPIC_OF_LANE.items()}
-_LARGEST: Final = 2**63 - 1
+_ESCAPED_NUL: Final = b"\\u0000"
 
 
-def rows_of(items: Iterable[Item]) -> tuple[list[Row], list[Row]]:
+def row_of(record: Record, event: Event) -> Row:
+    """The row of an event, fit for Postgres."""
+    row = result_row(event) if isinstance(event, PromptResult) else pending_row(event, _LANE_OF_TOPIC[record.topic])
+    return tuple(_without_nul(value) for value in row) if _ESCAPED_NUL in (record.value or b"") else row
+
+
+def merged(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """Results and pending requests, one row per request among both, ordered by id.
 
     The order keeps two writers from waiting for each other's rows crosswise.
     """
-    rows: dict[tuple[UUID, str], Row] = {}
-    for record, event in items:
-        row = result_row(event) if isinstance(event, PromptResult) else pending_row(event, _LANE_OF_TOPIC[record.topic])
-        key = (event.request_id, event.tenant)
-        known = rows.setdefault(key, row)
-        if known is not row:
-            rows[key] = joined(known, row)
-    ordered = [rows[key] for key in sorted(rows, key=_by_id)]
+    known: dict[tuple[UUID, str], Row] = {}
+    for row in rows:
+        first = known.setdefault(row[:2], row)  # type: ignore[arg-type]
+        if first is not row:
+            known[first[0], first[1]] = joined(first, row)
+    ordered = sorted(known.values(), key=_by_id)
     return [row for row in ordered if row[_STATUS] != PENDING], [row for row in ordered if row[_STATUS] == PENDING]
 
 
@@ -80,10 +83,19 @@ def joined(one: Row, other: Row) -> Row:
 
 def pending_row(request: PromptRequest, lane: str) -> Row:
     """A request that has no result yet. Its prompt is not kept here."""
-    dimensions = _plain(
-        (request.tenant, request.department, request.user_id, request.application, _labels(request.labels))
+    return (
+        request.request_id,
+        request.tenant,
+        request.department,
+        request.user_id,
+        request.application,
+        request.labels,
+        request.template,
+        lane,
+        PENDING,
+        request.accepted_at,
+        *_UNANSWERED,
     )
-    return (request.request_id, *dimensions, request.template, lane, PENDING, request.accepted_at, *_UNANSWERED)
 
 
 def result_row(result: PromptResult) -> Row:
@@ -91,59 +103,48 @@ def result_row(result: PromptResult) -> Row:
     return (
         result.request_id,
         result.tenant,
-        _text(result.department),
-        _text(result.user_id),
-        _text(result.application),
-        _labels(result.labels),
+        result.department,
+        result.user_id,
+        result.application,
+        result.labels,
         result.template,
         None,
         result.status,
         timing.accepted_at,
         timing.started_at,
         timing.completed_at,
-        _count(timing.queue_ms),
-        _count(timing.model_ms),
+        timing.queue_ms,
+        timing.model_ms,
         result.source,
-        _text(result.model),
-        _count(usage.input_tokens),
-        _count(usage.output_tokens),
-        _count(usage.cache_read_tokens),
-        _count(usage.cache_write_tokens),
+        result.model,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
         result.cost_usd,
         result.saved_usd,
-        _count(result.attempts),
+        result.attempts,
         result.paid_by,
-        _text(result.fingerprint),
-        _text(error.code) if error else None,
-        _text(error.message) if error else None,
-        _text(answer.text) if answer else None,
-        _text(answer.stop_reason) if answer else None,
+        result.fingerprint,
+        error.code if error else None,
+        error.message if error else None,
+        answer.text if answer else None,
+        answer.stop_reason if answer else None,
     )
 
 
-def _by_id(key: tuple[UUID, str]) -> tuple[int, str]:
-    return key[0].int, key[1]
+def _by_id(row: Row) -> tuple[int, str]:
+    return row[0].int, row[1]
 
 
 def _rank(row: Row) -> tuple[bool, Any]:
     return (row[_STATUS] == PENDING, row[_COMPLETED_AT] or row[_COMPLETED_AT - 2])
 
 
-def _plain(texts: tuple[str | None, ...]) -> tuple[str | None, ...]:
-    return tuple(_text(text) for text in texts)
-
-
-def _text(text: str | None) -> str | None:
+def _without_nul(value: Any) -> Any:
     """Postgres' text cannot hold NUL; the mark for an unreadable character stands for it."""
-    return text.replace("\0", "\ufffd") if text and "\0" in text else text
-
-
-def _labels(labels: dict[str, str]) -> str:
-    if not labels:
-        return "{}"
-    return json.dumps({name: _text(value) for name, value in labels.items()}, ensure_ascii=False, separators=(",", ":"))
-
-
-def _count(number: int) -> int:
-    """At most what a bigint holds: a count beyond it is nobody's, and must not cost its neighbours their write."""
-    return min(number, _LARGEST)
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {_without_nul(name): _without_nul(text) for name, text in value.items()}
+    return value

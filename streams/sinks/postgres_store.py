@@ -4,10 +4,14 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final, LiteralString
 
+import orjson
 import psycopg
+from psycopg.types.json import set_json_dumps
 
-from streams.sinks.port import BadRow, Batch, StoreUnavailable
-from streams.sinks.postgres_rows import COLUMNS, Row, rows_of
+from schemas.record import Record
+from streams.sinks import postgres_rows
+from streams.sinks.port import BadRow, Batch, Event, Row, StoreUnavailable
+from streams.sinks.postgres_rows import COLUMNS, merged
 
 _CONNECT_SECONDS: Final = 5
 _STATEMENT_MS: Final = 60_000
@@ -43,9 +47,13 @@ class PostgresStore:
         self._dsn = dsn
         self._connection: psycopg.Connection | None = None
 
+    def row_of(self, record: Record, event: Event) -> Row | None:
+        """See ResultStore."""
+        return postgres_rows.row_of(record, event)
+
     def write(self, batch: Batch) -> None:
         """See ResultStore. Results and pending rows are two transactions; each can be repeated."""
-        results, pending = rows_of(batch.items)
+        results, pending = merged(item.row for item in batch.items)
         try:
             self._upsert(_RESULTS, results)
             self._upsert(_PENDING, pending)
@@ -86,6 +94,7 @@ class PostgresStore:
                 prepare_threshold=None,
                 application_name="headrace-sink",
             )
+            binary_json(self._connection)
             # A temporary table that is there already is not worth a notice per batch.
             self._connection.execute(f"SET client_min_messages = warning; SET statement_timeout = {_STATEMENT_MS}")
         return self._connection
@@ -94,3 +103,8 @@ class PostgresStore:
 def _reason(error: psycopg.Error) -> str:
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
+
+
+def binary_json(connection: psycopg.Connection) -> None:
+    """Dictionaries go into jsonb by orjson, which is ten times as fast as the default."""
+    set_json_dumps(orjson.dumps, connection)

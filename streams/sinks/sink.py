@@ -2,23 +2,24 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from schemas.codec import decode_request, decode_result
-from schemas.dead_letter import DecodeError, dead_letter_of
-from schemas.record import OutgoingRecord, Record
+from schemas.dead_letter import DecodeError
+from schemas.record import Record
 from schemas.topics import RESULTS
 from streams import metrics
 from streams.logs import logger_named
-from streams.sinks.batching import BatchPolicy, OpenBatch, Partition, Refused
-from streams.sinks.port import BadRow, Batch, Item, ResultStore, StoreUnavailable
+from streams.sinks.batch_writer import BatchWriter, DeadLetters
+from streams.sinks.batching import BatchPolicy, OpenBatch, Partition
+from streams.sinks.port import Item, ResultStore, StoreUnavailable
 
 log = logger_named("sink")
 
 READ_RECORDS: Final = 2_000
 """Records asked for at once: a larger batch is read in several goes, so that a stop is heard in between."""
 _READ_SECONDS: Final = 0.1
+_READ_WHILE_WRITING_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 5.0
 
 
@@ -37,10 +38,6 @@ class RecordSource(Protocol):
     def resume(self) -> None: ...
 
 
-DeadLetters = Callable[[Sequence[OutgoingRecord]], None]
-"""Returns when the broker has confirmed all of them; raises StoreUnavailable."""
-
-
 @dataclass(frozen=True, slots=True)
 class SinkIdentity:
     """What a sink is called and when it writes."""
@@ -50,7 +47,10 @@ class SinkIdentity:
 
 
 class Sink:
-    """Call `step` in a loop and `leave` at the end. One thread; the source calls `on_revoked` inside `read`."""
+    """Call `step` in a loop and `leave` at the end, from one thread; the source calls `on_revoked` inside `read`.
+
+    While one batch is written, in a thread of its own, the next one is read and decoded.
+    """
 
     def __init__(
         self,
@@ -60,12 +60,13 @@ class Sink:
         dead_letters: DeadLetters,
         clock: Callable[[], float],
     ) -> None:
-        self._name = identity.store
+        self._identity = identity
         self._source = source
         self._store = store
-        self._dead_letters = dead_letters
+        self._writer = BatchWriter(identity.store, store, dead_letters)
         self._clock = clock
         self._open = OpenBatch(identity.policy)
+        self._sealed: OpenBatch | None = None
         self._failures = 0
         self._retry_at = 0.0
         self.stepped_at = clock()
@@ -76,112 +77,108 @@ class Sink:
         return self._failures > 0
 
     def step(self) -> None:
-        """Read once and write what is due; at most about one read's timeout plus one write."""
+        """Read once and write what is due; takes about one read's timeout, or one write's where both batches wait."""
         now = self.stepped_at = self._clock()
         if self.is_paused:
-            # Partitions that were assigned meanwhile are not paused yet.
-            self._source.pause()
-            self._take(self._source.read(1, min(_READ_SECONDS, max(0.0, self._retry_at - now))))
-            if self._clock() >= self._retry_at:
-                self._flush()
+            self._step_paused(now)
             return
-        self._take(
-            self._source.read(min(READ_RECORDS, self._open.room), min(_READ_SECONDS, self._open.seconds_left(now)))
-        )
-        if self._open.is_due(self._clock()):
-            self._flush()
+        if self._open.room:
+            timeout_seconds = min(_READ_SECONDS, self._open.seconds_left(now))
+            if self._sealed is not None:
+                timeout_seconds = min(timeout_seconds, _READ_WHILE_WRITING_SECONDS)
+            self._take(self._source.read(min(READ_RECORDS, self._open.room), timeout_seconds))
+        if self._sealed is not None and (self._writer.is_done() or not self._open.room):
+            self._finish_write()
+        if self._sealed is None and not self.is_paused and self._open.is_due(self._clock()):
+            self._seal()
 
     def leave(self) -> bool:
         """Write and commit what is held, trying once. Whether nothing is left; what is left is read again."""
-        return self._flush()
+        return self._write_all()
 
     def on_revoked(self, partitions: Collection[Partition], *, lost: bool = False) -> None:
         """Write what is held while it may still be committed, then forget it. `lost`: another has it already."""
+        if self._sealed is not None and not self.is_paused:
+            self._finish_write()
         if not lost and not self.is_paused:
-            self._flush()
-        self._open.forget(partitions)
+            self._write_all()
+        for batch in (self._sealed, self._open):
+            if batch is not None:
+                batch.forget(partitions)
+
+    def _step_paused(self, now: float) -> None:
+        # Partitions that were assigned meanwhile are not paused yet.
+        self._source.pause()
+        self._take(self._source.read(1, min(_READ_SECONDS, max(0.0, self._retry_at - now))))
+        if self._sealed is not None and self.is_paused and self._clock() >= self._retry_at:
+            self._writer.start(self._sealed)
+            self._finish_write()
 
     def _take(self, records: Sequence[Record]) -> None:
         now = self._clock()
         for record in records:
-            self._open.take(record, read(record), now)
+            self._open.take(record, read(record, self._store), now)
 
-    def _flush(self) -> bool:
-        offsets = self._open.next_offsets
-        if not offsets:
-            self._go_on()
+    def _seal(self) -> None:
+        self._sealed, self._open = self._open, OpenBatch(self._identity.policy)
+        self._writer.start(self._sealed)
+
+    def _write_all(self) -> bool:
+        """One try for both batches, in their order."""
+        if self._sealed is not None:
+            if self.is_paused:
+                self._writer.start(self._sealed)
+            if not self._finish_write():
+                return False
+        if self._open.next_offsets:
+            self._seal()
+            return self._finish_write()
+        return True
+
+    def _finish_write(self) -> bool:
+        """Wait for the write under way. Written: commit. Not written: keep it, rest, try again later."""
+        sealed = self._sealed
+        if sealed is None:
             return True
         try:
-            with metrics.SINK_BATCH_SECONDS.labels(self._name).time():
-                bad = self._write(self._open.rows)
-            self._set_aside([*self._open.refused, *bad])
+            self._writer.result()
         except StoreUnavailable as error:
-            self._wait(error)
+            self._rest(error)
             return False
-        metrics.SINK_ROWS.labels(self._name).inc(len(self._open.rows.items) - len(bad))
-        self._open.written(self._clock())
+        self._sealed = None
         self._go_on()
-        return self._commit(offsets)
+        return self._commit(sealed)
 
-    def _commit(self, offsets: Mapping[Partition, int]) -> bool:
-        # An offset that is not committed now is committed with the next batch or read again.
-        committed = self._source.commit(offsets)
-        if committed:
-            self._open.committed()
-        else:
-            log.warning("offsets not committed", store=self._name, partitions=len(offsets))
+    def _commit(self, written: OpenBatch) -> bool:
+        committed = self._source.commit(written.next_offsets)
+        if not committed:
+            # They go with the next batch, or the records are read again: writing them again changes nothing.
+            log.warning("offsets not committed", store=self._identity.store, partitions=len(written.next_offsets))
+            self._open.owe(written.next_offsets, self._clock())
         return committed
 
-    def _write(self, batch: Batch) -> list[Refused]:
-        """Write all rows that can be written; the others are returned. A batch with a bad row is halved until found."""
-        if not batch.items:
-            return []
-        try:
-            self._store.write(batch)
-        except BadRow as error:
-            if len(batch.items) == 1:
-                return [(batch.items[0].record, DecodeError("unreadable_record", str(error)))]
-            first, second = batch.halves()
-            return [*self._write(first), *self._write(second)]
-        return []
-
-    def _set_aside(self, refused: Sequence[Refused]) -> None:
-        if not refused:
-            return
-        now = datetime.now(UTC)
-        self._dead_letters([dead_letter_of(record, error, now) for record, error in refused])
-        for record, error in refused:
-            metrics.SINK_REFUSED.labels(self._name).inc()
-            metrics.DEAD_LETTERS.labels(error.reason).inc()
-            place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-            log.error("record set aside", store=self._name, reason=error.reason, rule=error.message, **place)
-
-    def _wait(self, error: StoreUnavailable) -> None:
+    def _rest(self, error: StoreUnavailable) -> None:
         if not self.is_paused:
-            log.warning("store unavailable", store=self._name, error=str(error))
-        delay = min(_LONGEST_WAIT_SECONDS, error.retry_after_seconds * 2 ** min(self._failures, 16))
+            log.warning("store unavailable", store=self._identity.store, error=str(error))
+        delay_seconds = min(_LONGEST_WAIT_SECONDS, error.retry_after_seconds * 2 ** min(self._failures, 16))
         self._failures += 1
-        self._retry_at = self._clock() + delay
+        self._retry_at = self._clock() + delay_seconds
         self._source.pause()
-        metrics.SINK_PAUSED.labels(self._name).set(1)
+        metrics.SINK_PAUSED.labels(self._identity.store).set(1)
 
     def _go_on(self) -> None:
         if not self.is_paused:
             return
         self._failures = 0
         self._source.resume()
-        metrics.SINK_PAUSED.labels(self._name).set(0)
-        log.info("store takes rows again", store=self._name)
+        metrics.SINK_PAUSED.labels(self._identity.store).set(0)
+        log.info("store takes rows again", store=self._identity.store)
 
 
-def read(record: Record) -> Item | DecodeError | None:
-    """The event in `record`. None: a request that cannot be read, which the worker sets aside and answers for."""
-    if record.topic == RESULTS:
-        try:
-            return Item(record, decode_result(record))
-        except DecodeError as error:
-            return error
+def read(record: Record, store: ResultStore) -> Item | DecodeError | None:
+    """The store's row of `record`. None: nothing to keep, or a request that the worker sets aside and answers for."""
     try:
-        return Item(record, decode_request(record))
-    except DecodeError:
-        return None
+        row = store.row_of(record, decode_result(record) if record.topic == RESULTS else decode_request(record))
+    except DecodeError as error:
+        return error if record.topic == RESULTS else None
+    return None if row is None else Item(record, row)

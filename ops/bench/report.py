@@ -1,0 +1,36 @@
+"""What a bench reports: figures, and the bars they are held against."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One figure and what it must reach; `at_least` False turns the target into an upper bound."""
+
+    name: str
+    value: float
+    target: float
+    at_least: bool = True
+
+    @property
+    def ok(self) -> bool:
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All of one bench; `rows` is the table of its rounds."""
+
+    bench: str
+    bars: list[Bar]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return all(bar.ok for bar in self.bars)
+
+    def to_json(self) -> dict[str, Any]:
+        bars = [{"name": bar.name, "value": bar.value, "target": bar.target, "ok": bar.ok} for bar in self.bars]
+        return {"bench": self.bench, "bars": bars, "rows": self.rows, "notes": self.notes}
