@@ -36,6 +36,7 @@ def up(
         raise _taken(home)
     try:
         with progress:
+            _warn_of_first_start(progress)
             _run_detached(home, workers, progress) if detach else _run_here(home, workers, progress)
     except HomeTakenError as error:
         raise _taken(home) from error
@@ -100,6 +101,13 @@ def _home() -> "Home":
     from streams.settings import Settings
 
     return Home.at(Settings().home)
+
+
+def _warn_of_first_start(progress: Any) -> None:
+    from ops.local.kafka_jars import jar_cache, known_jars
+
+    if not known_jars(jar_cache()):
+        progress.say("first start: fetching Kafka (44 MB) and readying it takes a minute; later ones take seconds")
 
 
 def _run_here(home: "Home", workers: int, progress: Any) -> None:

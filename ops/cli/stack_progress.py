@@ -69,10 +69,10 @@ class Progress:
 
     def _tell_part(self, part: PartState, state: StackState) -> None:
         if part.restarts > self._restarts.get(part.name, 0):
-            self._say(f"{part.name:<16} ended by itself; start {part.restarts + 1}. See: headrace logs {part.name}")
+            self.say(f"{part.name:<16} ended by itself; start {part.restarts + 1}. See: headrace logs {part.name}")
         elif part.healthy != self._healthy.get(part.name, False) and state.phase != "stopping":
             health = "ready" if part.healthy else "unhealthy"
-            self._say(f"{part.name:<16} {health:<10} {part.address:<22} {self._seconds:5.1f} s")
+            self.say(f"{part.name:<16} {health:<10} {part.address:<22} {self._seconds:5.1f} s")
         self._restarts[part.name] = part.restarts
         self._healthy[part.name] = part.healthy
 
@@ -83,15 +83,15 @@ class Progress:
                 self._tell_ready(state)
             case "stopping":
                 self._spinner.stop()
-                self._say("stopping: work in hand is finished first; Ctrl-C again ends it at once")
+                self.say("stopping: work in hand is finished first; Ctrl-C again ends it at once")
             case "starting" | "failed":
                 pass
 
     def _tell_ready(self, state: StackState) -> None:
-        self._say(f"\n{table(state.parts)}\n\nready in {self._seconds:.1f} s")
+        self.say(f"\n{table(state.parts)}\n\nready in {self._seconds:.1f} s")
         if state.rehearsed:
-            self._say(_REHEARSED)
-        self._say(_NEXT.format(end="down" if self._detached else "down   (or Ctrl-C here)"))
+            self.say(_REHEARSED)
+        self.say(_NEXT.format(end="down" if self._detached else "down   (or Ctrl-C here)"))
         if self._as_json:
             from ops.local.status import documents_of
 
@@ -110,7 +110,7 @@ class Progress:
     def _seconds(self) -> float:
         return time.monotonic() - self._started
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
         self._spinner.pause()
         print(line, file=self._out, flush=True)
 

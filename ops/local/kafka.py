@@ -4,9 +4,12 @@ import base64
 import os
 import subprocess
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
+from ops.local import processes
 from ops.local.kafka_jars import jar_cache, resolve_jars
+from ops.local.kafka_startup import startup_cache, train_once
 from ops.local.part import Command, Part, Server, Stop
 from ops.local.ports import LOOPBACK, accepts_connections, choose_port
 
@@ -51,12 +54,24 @@ num.io.threads=4
 
 def kafka_server(folder: Path) -> Server:
     """A broker whose configuration and log segments lie in `folder`."""
+    cache = jar_cache()
+    server = _broker(folder, f"-XX:AOTCache={startup_cache(cache)}")
+
+    def prepare() -> None:
+        train_once(cache, _broker)
+        processes.prepare(server.part.command)
+
+    return replace(server, part=replace(server.part, command=replace(server.part.command, prepare=prepare)))
+
+
+def _broker(folder: Path, java_option: str) -> Server:
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     configuration, port = _write_configuration(folder)
     environment = {"CLASSPATH": os.pathsep.join(map(str, resolve_jars(jar_cache())))}
+    java, *options = _java("kafka.Kafka", str(configuration), heap_megabytes=512)
     command = Command(
-        _java("kafka.Kafka", str(configuration), heap_megabytes=512),
+        (java, java_option, "-Xlog:aot*=error", *options),
         environment,
         prepare=lambda: _format_once(folder, configuration, environment),
     )
