@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from ops.rehearsal.validation import MAX_BODY_BYTES
 from ops.rehearsal.wire import error_body
 
 _BACKLOG: Final = 4096
+_OPEN_FILES: Final = 10_000
 _SHUTDOWN_SECONDS: Final = 1.0
 _KEEP_ALIVE_SECONDS: Final = 120.0
 """Longer than any client keeps an idle connection, so that a request never meets a closing one."""
@@ -92,6 +94,7 @@ async def serve(host: str, port: int, settings: RehearsalSettings, ledger_path: 
         )
         await runner.setup()
         try:
+            _allow_many_connections()
             _spare_the_collector()
             await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
             bound_port = runner.addresses[0][1]
@@ -100,6 +103,14 @@ async def serve(host: str, port: int, settings: RehearsalSettings, ledger_path: 
             await stopping.wait()
         finally:
             await runner.cleanup()
+
+
+def _allow_many_connections() -> None:
+    """Laptops start with 256 or 1,024 open files; a worker alone keeps 2,000 calls waiting."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _spare_the_collector() -> None:

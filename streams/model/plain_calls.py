@@ -16,6 +16,7 @@ import httpx2
 import orjson
 import yarl
 
+_REDIRECTS: Final = 300
 _KEEP_ALIVE_SECONDS: Final = 15.0
 """Shorter than any server's: a request that meets a closing connection would be ambiguous."""
 
@@ -45,9 +46,9 @@ class PlainCalls:
         """
         sent = {**self._headers, **headers}
         try:
-            async with self._opened().post(self._url, data=body, headers=sent) as response:
+            async with self._opened().post(self._url, data=body, headers=sent, allow_redirects=False) as response:
                 answer = await response.read()
-                if response.ok:
+                if response.status < _REDIRECTS:
                     return answer
         except TimeoutError as error:
             raise anthropic.APITimeoutError(self._request()) from error

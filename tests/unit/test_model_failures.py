@@ -84,6 +84,7 @@ def test_a_400_for_spent_money_pauses_instead_of_blaming_the_request(message: st
 
 def test_an_answer_that_is_not_the_apis_pauses_because_every_request_would_meet_it() -> None:
     assert type(classify(an_error(404, error_type=None), NOW)) is ModelPaused
+    assert type(classify(an_error(302, error_type=None), NOW)) is ModelPaused
 
 
 def test_an_error_event_inside_a_stream_is_ambiguous() -> None:
