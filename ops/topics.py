@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
 
 from schemas.topics import TOPICS, Topic
 
+_CONNECT_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 10.0
 _READY_SECONDS: Final = 15.0
 
@@ -74,7 +75,7 @@ def _apply(admin: AdminClient, topics: Sequence[Topic], replication: int) -> App
 
 
 def _differences(admin: AdminClient, topics: Sequence[Topic], replication: int) -> list[Difference]:
-    found = admin.list_topics(timeout=_ANSWER_SECONDS).topics
+    found = admin.list_topics(timeout=_CONNECT_SECONDS).topics
     there = [topic for topic in topics if topic.name in found]
     missing = [Difference(topic.name, "topic", None, "exists") for topic in topics if topic.name not in found]
     settings = _described(admin, there)
@@ -163,6 +164,7 @@ def _wait_until_led(admin: AdminClient, topics: Sequence[Topic]) -> None:
     asked = {TopicPartition(topic.name, number): latest for topic in topics for number in range(topic.partitions)}
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
+        admin.list_topics(timeout=_ANSWER_SECONDS)  # the client asks the leaders it knows; this is how it learns them
         answers = admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS).values()
         if all(answer.exception(_ANSWER_SECONDS) is None for answer in answers):
             return
