@@ -9,6 +9,7 @@ from pathlib import Path
 from ops.local.part import Account, Command, Part, Server, Stop
 from ops.local.ports import LOOPBACK, accepts_connections, choose_port
 from ops.local.postgres_account import account_of_postgres, may_enter, reachable_programs
+from ops.local.spare import mark_owner
 
 USUAL_PORT = 5432
 USER = DATABASE = "headrace"
@@ -83,10 +84,10 @@ def _cluster_in(folder: Path, spare: Path) -> _Cluster:
     folder.mkdir(parents=True, exist_ok=True)
     if account is None:
         return _Cluster(folder / "cluster", reachable_programs(None, spare), None)
-    if not may_enter(folder, account):
-        folder = spare
-        _own_folder(folder)
-    return _Cluster(folder / "cluster", reachable_programs(account, spare), account)
+    _own_folder(spare)
+    mark_owner(spare, folder)
+    data = folder if may_enter(folder, account) else spare
+    return _Cluster(data / "cluster", reachable_programs(account, spare), account)
 
 
 def _own_folder(folder: Path) -> None:
@@ -95,6 +96,7 @@ def _own_folder(folder: Path) -> None:
         step.mkdir(mode=0o711, exist_ok=True)
         if step.is_symlink() or step.stat().st_uid != os.geteuid():
             raise RuntimeError(f"{step} belongs to someone else. Remove it and run: headrace up")
+        step.chmod(0o711)
 
 
 def _create_once(cluster: _Cluster, password: str) -> None:

