@@ -94,15 +94,9 @@ def _record(message: Any) -> Record:
         message.offset(),
         message.key(),
         message.value(),
-        _headers(message.headers()),
+        tuple(message.headers() or ()),
         message.timestamp()[1],
     )
-
-
-def _headers(headers: list[tuple[str, bytes | None]] | None) -> tuple[tuple[str, bytes], ...]:
-    if not headers:
-        return ()
-    return tuple((name, value or b"") for name, value in headers)
 
 
 def _configuration(settings: GroupSettings) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def merged(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """
     known: dict[tuple[UUID, str], Row] = {}
     for row in rows:
-        first = known.setdefault(row[:2], row)  # type: ignore[arg-type]
+        first = known.setdefault(row[:2], row)
         if first is not row:
             known[first[0], first[1]] = joined(first, row)
     ordered = sorted(known.values(), key=_by_id)

@@ -57,8 +57,9 @@ class PostgresStore:
         try:
             self._upsert(_RESULTS, results)
             self._upsert(_PENDING, pending)
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise BadRow("Postgres", f"{type(error).__name__}, SQLSTATE {error.sqlstate or 'unknown'}") from None
+        except (psycopg.DataError, psycopg.IntegrityError, OverflowError) as error:
+            about = f"{type(error).__name__} {getattr(error, 'sqlstate', None) or ''}"
+            raise BadRow("Postgres", about.strip()) from None
         except psycopg.errors.DeadlockDetected:
             raise StoreUnavailable("Postgres", "two sinks met on the same rows", retry_after_seconds=0.1) from None
         except psycopg.Error as error:
