@@ -17,6 +17,18 @@ def choose_port(usual: int = 0) -> int:
     raise OSError("No free port on 127.0.0.1. End what listens there; see: ss -ltn")
 
 
+def may_listen(pid: int, address: str) -> bool:
+    """Whether this process may be who answers at `address`: false only if it is known not to listen there."""
+    import psutil
+
+    port = int(address.rpartition(":")[2])
+    try:
+        listening = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return True
+    return port == 0 or any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in listening)
+
+
 def accepts_connections(port: int, within_seconds: float = 0.5) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), within_seconds):
         return True

@@ -8,6 +8,7 @@ from subprocess import Popen
 from ops.local import processes
 from ops.local.part import Part
 from ops.local.plan import Errand
+from ops.local.ports import may_listen
 
 _START_SECONDS = 90.0
 _CRASHES_WHILE_STARTING = 3
@@ -102,10 +103,14 @@ class PartUpkeep:
     def _look(self, now: float) -> None:
         answer = self._probing.answer(now, _PROBE_SECONDS if self.healthy else _EAGER_PROBE_SECONDS)
         if answer is not None:
-            self.healthy = answer
-            self.done = self.done or answer
+            # Another stack may have taken the port since it was chosen; then it is the other's server that is well.
+            self.healthy = answer and (self.healthy or self._answers_itself())
+            self.done = self.done or self.healthy
         if not self.done and now - self._start_at > _START_SECONDS:
             self.failure = f"{self.part.name} is not healthy after {_START_SECONDS:.0f} s. {self._log_says()}"
+
+    def _answers_itself(self) -> bool:
+        return self.process is not None and may_listen(self.process.pid, self.part.address)
 
     def _note_crash(self, now: float, code: int) -> None:
         self.process, self.healthy = None, False

@@ -1,5 +1,9 @@
 """The local stack's decisions, without a process."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,7 @@ from ops.local.home import Home, HomeTakenError
 from ops.local.lag import waiting
 from ops.local.logs import last_lines
 from ops.local.passwords import passwords_in
+from ops.local.ports import may_listen
 from ops.local.upkeep import restart_pause
 
 
@@ -52,3 +57,14 @@ def test_the_last_lines_of_a_log(tmp_path: Path, count: int, expected: list[str]
     log = tmp_path / "a.log"
     log.write_text("a\nb\nc\n")
     assert last_lines(log, count) == expected
+
+
+def test_a_server_at_our_port_is_not_taken_for_our_own() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        assert may_listen(os.getpid(), address)
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+            assert not may_listen(stranger.pid, address)
+            stranger.communicate(b"\n")
