@@ -1,0 +1,58 @@
+"""`headrace bench`: how fast it is beside what it is built from, measured in one run."""
+
+import json
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ops.cli.errors import FAILED
+
+if TYPE_CHECKING:
+    from ops.bench.report import Report
+
+
+class BenchName(StrEnum):
+    """A bench, as a choice on the command line."""
+
+    hits = "hits"
+    slow_model = "slow-model"
+    sinks = "sinks"
+    all = "all"
+
+
+def bench(
+    name: Annotated[BenchName, typer.Argument(help="Which bench; all takes some minutes.")],
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds of each bench; their median counts.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Measure on private servers, each figure beside what it is compared with; exit 1 when a bar is missed."""
+    from rich.console import Console
+
+    from ops.bench.report import merged
+    from ops.bench.table import show
+
+    names = [each for each in BenchName if each is not BenchName.all] if name is BenchName.all else [name]
+    report = merged([_measured(each, rounds) for each in names])
+    if as_json:
+        print(json.dumps(report.to_json()))
+    else:
+        show(report, Console())
+    if not report.ok:
+        raise typer.Exit(FAILED)
+
+
+def _measured(name: BenchName, rounds: int) -> "Report":
+    from rich.console import Console
+
+    from ops.bench import hits, sinks, slow_model
+    from ops.bench.report import Report
+
+    runs: dict[BenchName, Callable[[int], Report]] = {
+        BenchName.hits: hits.run,
+        BenchName.slow_model: slow_model.run,
+        BenchName.sinks: sinks.run,
+    }
+    with Console(stderr=True).status(f"measuring {name}, {rounds} rounds"):
+        return runs[name](rounds)
