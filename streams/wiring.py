@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -116,6 +117,7 @@ async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
         apps = [build_engine(settings, lane, answering, failed) for lane in lanes]
         port = serve_health(settings.metrics_host, settings.metrics_port, lambda: _problem(apps))
         log.info("starting", lanes=list(lanes), kafka=settings.kafka, rehearsed=settings.rehearsed, metrics_port=port)
+        _allow_many_connections()
         _settle_memory()
         await asyncio.gather(*(app.start() for app in apps))
         await _first_of(failed, stopped_by_signal, *(app.crash_event for app in apps))
@@ -129,6 +131,12 @@ async def _first_of(*events: asyncio.Event) -> None:
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
+
+
+def _allow_many_connections() -> None:
+    """A call in flight holds a connection; the usual soft limit of 1,024 files is less than a worker's calls."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _settle_memory() -> None:

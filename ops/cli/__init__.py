@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import bulk, doctor, migrate, rehearse, sink, stack, submit, topics, watch, worker
+from ops.cli import bulk, demo, doctor, migrate, rehearse, sink, stack, submit, topics, watch, worker
 from ops.cli.errors import FAILED, CommandError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ def _options(
     pass
 
 
+app.command("demo")(demo.demo)
 app.command("up")(stack.up)
 app.command("down")(stack.down)
 app.command("status")(stack.status)

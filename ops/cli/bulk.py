@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def run(  # noqa: PLR0913, PLR0917 - one parameter for each option of the command
-    file: Annotated[Path, typer.Argument(help="FILE.jsonl (a request a line) or FILE.csv (device_name, requirements, ...).")],
+    file: Annotated[
+        Path, typer.Argument(help="FILE.jsonl (a request a line) or FILE.csv (device_name, requirements, ...).")
+    ],
     tenant: Annotated[str, typer.Option(help="Tenant of lines that name none.")] = "default",
     lane: Annotated[str, typer.Option(help="bulk or interactive.")] = "bulk",
     results: Annotated[Path | None, typer.Option(help="Write every result to this JSONL file.")] = None,

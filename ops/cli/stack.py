@@ -20,8 +20,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 
 def up(
-    workers: Annotated[int, typer.Option("--workers", "-n", min=0, help="How many workers; lanes alternate.")] = 2,
+    workers: Annotated[
+        int, typer.Option("--workers", "-n", min=0, help="How many workers; each serves both lanes.")
+    ] = 2,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once it is ready, and let it run on.")] = False,
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="Rehearse answers although a key is set.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start the local stack and watch over it; Ctrl-C ends it."""
@@ -37,7 +40,7 @@ def up(
     try:
         with progress:
             _warn_of_first_start(progress)
-            _run_detached(home, workers, progress) if detach else _run_here(home, workers, progress)
+            _run_detached(home, workers, rehearse, progress) if detach else _run_here(home, workers, rehearse, progress)
     except HomeTakenError as error:
         raise _taken(home) from error
     except StackFailedError as error:
@@ -110,19 +113,21 @@ def _warn_of_first_start(progress: Any) -> None:
         progress.say("first start: fetching Kafka (44 MB) and readying it takes a minute; later ones take seconds")
 
 
-def _run_here(home: "Home", workers: int, progress: Any) -> None:
+def _run_here(home: "Home", workers: int, rehearse: bool, progress: Any) -> None:
     from ops.local.run import run_stack
     from ops.local.stack import whole_stack
     from streams.settings import Settings
 
     # Settings are read once the home is ours: until then they could be those of a stack that is going down.
-    run_stack(home, lambda taken: whole_stack(taken, Settings(home=taken.root), workers), progress)
+    no_model = {"model_url": None, "model_key": None} if rehearse else {}
+    run_stack(home, lambda taken: whole_stack(taken, Settings(home=taken.root, **no_model), workers), progress)
 
 
-def _run_detached(home: "Home", workers: int, progress: Any) -> None:
+def _run_detached(home: "Home", workers: int, rehearse: bool, progress: Any) -> None:
     from ops.local.detached import start_detached
 
-    start_detached(home, (sys.executable, "-m", "ops.cli", "up", "--workers", str(workers)), progress)
+    options = ("--workers", str(workers), *(("--rehearse",) if rehearse else ()))
+    start_detached(home, (sys.executable, "-m", "ops.cli", "up", *options), progress)
 
 
 def _taken(home: "Home") -> CommandError:

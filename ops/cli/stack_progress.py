@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TextIO
+from typing import Self, TextIO
 
 from ops.local.state import PartState, StackState
 
@@ -50,7 +50,7 @@ class Progress:
         self._phase = ""
         self._spinner = _Spinner(self._out)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,7 +1,7 @@
 """`headrace worker`: answers requests."""
 
 from enum import StrEnum
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -25,7 +25,7 @@ def worker(
     from streams.settings import Settings
     from streams.wiring import run_worker
 
-    lanes = [cast("Lane", each.value) for each in lane or LaneName]
+    lanes: list[Lane] = [each.value for each in lane or LaneName]
     settings = Settings()
     configure_logs(settings.log_level, settings.log_format)
     raise typer.Exit(asyncio.run(run_worker(settings, lanes)))
