@@ -55,15 +55,23 @@ def migrate_postgres(dsn: str, now: datetime) -> Migrated:
             newest, was = newest_step("postgres"), _postgres_step(connection)
             if was == newest and not missing_months(connection, now):
                 return Migrated("postgres", was, newest)
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            was = _postgres_step(connection)
-            if was != newest:
-                _upgrade_postgres(connection)
-            months = missing_months(connection, now)
-            create_months(connection, months)
-            return Migrated("postgres", was, newest, [month.table for month in months])
+            connection.rollback()
+            # On a connection of its own: alembic ends transactions, and a lock of the session is lost behind PgBouncer.
+            with psycopg.connect(dsn, connect_timeout=_CONNECT_SECONDS, prepare_threshold=None) as turn:
+                turn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+                return _migrated(connection, now)
     except psycopg.Error as error:
         raise MigrationError(_advice("Postgres", type(error).__name__, str(error))) from None
+
+
+def _migrated(connection: psycopg.Connection, now: datetime) -> Migrated:
+    newest, was = newest_step("postgres"), _postgres_step(connection)
+    if was != newest:
+        _upgrade_postgres(connection)
+    months = missing_months(connection, now)
+    create_months(connection, months)
+    connection.commit()
+    return Migrated("postgres", was, newest, [month.table for month in months])
 
 
 def migrate_clickhouse(url: str) -> Migrated:
@@ -95,11 +103,9 @@ def _upgrade_postgres(connection: psycopg.Connection) -> None:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import StaticPool
 
-    # Our own connection, so that the steps run under our lock. Alembic's commit lets it go: take it again.
     engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
     with engine.connect() as wrapped:
         _upgrade("postgres", wrapped)
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
 
 
 def _upgrade_clickhouse(url: str) -> None:

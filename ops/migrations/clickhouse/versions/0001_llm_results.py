@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS llm_results (
     cache_write_tokens UInt64 CODEC(T64, LZ4),
     cost_usd           Nullable(Decimal(18, 9)) COMMENT 'NULL: the price is unknown',
     saved_usd          Nullable(Decimal(18, 9)) COMMENT 'NULL: the price is unknown',
-    attempts           UInt32 CODEC(T64, LZ4),
+    attempts           UInt64 CODEC(T64, LZ4),
     accepted_at        DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     started_at         DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     completed_at       DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
