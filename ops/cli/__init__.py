@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import bulk, demo, doctor, migrate, rehearse, sink, stack, submit, topics, watch, worker
+from ops.cli import bench, bulk, demo, doctor, migrate, rehearse, sink, stack, submit, topics, watch, worker
 from ops.cli.errors import FAILED, CommandError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command("down")(stack.down)
 app.command("status")(stack.status)
 app.command("logs")(stack.logs)
 app.command("doctor")(doctor.doctor)
+app.command("bench")(bench.bench)
 app.command("worker")(worker.worker)
 app.command("sink")(sink.sink)
 app.command("migrate")(migrate.migrate)

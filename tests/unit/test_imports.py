@@ -19,7 +19,7 @@ MODEL_ADAPTER = ("streams/model/anthropic_*.py", "streams/model/failures.py", "s
 
 HOMES: dict[str, tuple[str, ...]] = {
     # The engine: its two private halves stand beside it, everything else is free of Faust.
-    "faust": ("streams/faust_*.py", "streams/lean_transport.py"),
+    "faust": ("streams/faust_*.py", "streams/lean_transport.py", "ops/bench/faust_stock_agent.py"),
     "mode": ("streams/faust_*.py", "streams/lean_transport.py"),
     # `headrace doctor` asks aiokafka which codecs it found.
     "aiokafka": ("streams/faust_*.py", "streams/tolerant_records.py", "ops/local/checks.py"),
