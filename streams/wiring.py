@@ -1,8 +1,6 @@
 """The composition root: the only place that builds adapters and joins them to the steps."""
 
 import asyncio
-import gc
-import resource
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -28,6 +26,7 @@ from streams.logs import logger_named
 from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
 from streams.model.caller import ModelCaller, RetryRules
 from streams.model.prices import cost_usd
+from streams.process import allow_many_connections, settle_memory
 from streams.runner import Runner, RunnerLimits
 from streams.settings import Settings
 
@@ -117,8 +116,8 @@ async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
         apps = [build_engine(settings, lane, answering, failed) for lane in lanes]
         port = serve_health(settings.metrics_host, settings.metrics_port, lambda: _problem(apps))
         log.info("starting", lanes=list(lanes), kafka=settings.kafka, rehearsed=settings.rehearsed, metrics_port=port)
-        _allow_many_connections()
-        _settle_memory()
+        allow_many_connections()
+        settle_memory()
         await asyncio.gather(*(app.start() for app in apps))
         await _first_of(failed, stopped_by_signal, *(app.crash_event for app in apps))
         await asyncio.gather(*(app.stop() for app in apps))
@@ -131,19 +130,6 @@ async def _first_of(*events: asyncio.Event) -> None:
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
-
-
-def _allow_many_connections() -> None:
-    """A call in flight holds a connection; the usual soft limit of 1,024 files is less than a worker's calls."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _settle_memory() -> None:
-    """Keep the collector off what lives as long as the process: a full pass costs more than thousands of hits."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def _problem(apps: Sequence[WorkerApp]) -> str | None:

@@ -63,7 +63,7 @@ class Unknown(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """This very request ended without an answer before: the same error again."""
+    """The same request ended without an answer before: the same error again."""
 
     error: ErrorDetail
     attempts: int
