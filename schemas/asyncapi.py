@@ -6,6 +6,7 @@ from typing import Any, Final
 from pydantic.json_schema import models_json_schema
 
 from schemas import examples
+from schemas.control import CANCEL_TYPE, CancelRequest
 from schemas.dead_letter import DeadLetterHeaders
 from schemas.published import PublishedSchema, Schema, as_header_text
 from schemas.record import OutgoingRecord
@@ -30,6 +31,7 @@ _MESSAGE_OF: Final = {
     RETRY: "request",
     RESULTS: "result",
     DEAD_LETTERS: "deadLetter",
+    CONTROL: "cancel",
 }
 # Seen from the pipeline: an upstream system sends what is received here, a subscriber receives what is sent.
 _OPERATIONS: Final = (
@@ -38,9 +40,11 @@ _OPERATIONS: Final = (
     ("worker", "send", RESULTS, "Publish the one terminal result of each request."),
     ("worker", "send", RETRY, "Put aside a request whose failure may pass."),
     ("worker", "send", DEAD_LETTERS, "Keep a record that cannot be read."),
+    ("worker", "receive", CONTROL, "Drop a request that somebody has cancelled."),
     ("retries", "receive", RETRY, "Wait until a request is due again."),
     ("retries", "send", REQUESTS, "Return a due request to the interactive lane."),
     ("retries", "send", BULK_REQUESTS, "Return a due request to the bulk lane."),
+    ("retries", "send", DEAD_LETTERS, "Keep a waiting record that no longer says where it came from."),
     ("sink", "receive", RESULTS, "Write results to ClickHouse and Postgres."),
     ("sink", "receive", REQUESTS, "Show a pending request of the interactive lane in Postgres."),
     ("sink", "receive", BULK_REQUESTS, "Show a pending request of the bulk lane in Postgres."),
@@ -107,6 +111,9 @@ def _messages() -> Schema:
     return {
         "request": _message("PromptRequest", _event_headers(REQUEST_TYPE), [request], "Keyed by the request key."),
         "result": _message("PromptResult", _event_headers(RESULT_TYPE), [result], "Keyed by the request id."),
+        "cancel": _message(
+            "CancelRequest", _event_headers(CANCEL_TYPE), [examples.cancel_record()], "Keyed by the request id."
+        ),
         "deadLetter": {
             "title": "Dead letter",
             "contentType": "application/octet-stream",
@@ -150,12 +157,17 @@ def _event_headers(event_type: str) -> Schema:
 
 
 def _text_headers(record: OutgoingRecord, prefix: str = "") -> dict[str, str]:
-    return {name: value.decode() for name, value in sorted(record.headers) if name.startswith(prefix)}
+    return {name: (value or b"").decode() for name, value in sorted(record.headers) if name.startswith(prefix)}
 
 
 def _schemas() -> dict[str, Any]:
     _, found = models_json_schema(
-        [(PromptRequest, "validation"), (PromptResult, "serialization"), (DeadLetterHeaders, "serialization")],
+        [
+            (PromptRequest, "validation"),
+            (PromptResult, "serialization"),
+            (CancelRequest, "validation"),
+            (DeadLetterHeaders, "serialization"),
+        ],
         ref_template=f"{_SCHEMAS}/{{model}}",
         schema_generator=PublishedSchema,
     )

@@ -12,12 +12,14 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from pydantic import BaseModel, ValidationError
 
+from schemas.control import CANCEL_TYPE, CancelRequest
 from schemas.dead_letter import DecodeError
 from schemas.fingerprint import partition_key
 from schemas.record import Headers, OutgoingRecord, Record
 from schemas.request import REQUEST_TYPE, PromptRequest
 from schemas.result import RESULT_TYPE, PromptResult
-from schemas.topics import MAX_VALUE_BYTES, RESULTS
+from schemas.retry import first_seen_of
+from schemas.topics import CONTROL, MAX_VALUE_BYTES, RESULTS
 
 SOURCE: Final = "headrace"
 _STRUCTURED: Final = b"application/cloudevents+json"
@@ -54,14 +56,21 @@ def result_record(
     return OutgoingRecord(RESULTS, request_id.encode(), value, headers)
 
 
+def encode_cancel(cancel: CancelRequest) -> OutgoingRecord:
+    """The record of a cancellation, keyed by request id."""
+    request_id = str(cancel.request_id)
+    headers = _headers(CANCEL_TYPE, request_id, cancel.tenant, cancel.at.isoformat(), None)
+    return OutgoingRecord(CONTROL, request_id.encode(), _json(cancel), headers)
+
+
 def decode_request(record: Record) -> PromptRequest:
-    """The request in `record`; one without `accepted_at` was accepted when the broker stamped it.
+    """The request in `record`; one without `accepted_at` was accepted when the broker first stamped it.
 
     Raises DecodeError.
     """
     request = _decode(record, PromptRequest, REQUEST_TYPE)
-    if "accepted_at" not in request.model_fields_set and 0 < record.timestamp_ms < _YEAR_9999_MS:
-        stamped = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+    if "accepted_at" not in request.model_fields_set and 0 < (stamped_ms := first_seen_of(record)) < _YEAR_9999_MS:
+        stamped = datetime.fromtimestamp(stamped_ms / 1000, UTC)
         request = request.model_copy(update={"accepted_at": stamped})
     return request
 
@@ -69,6 +78,11 @@ def decode_request(record: Record) -> PromptRequest:
 def decode_result(record: Record) -> PromptResult:
     """The result in `record`. Raises DecodeError."""
     return _decode(record, PromptResult, RESULT_TYPE)
+
+
+def decode_cancel(record: Record) -> CancelRequest:
+    """The cancellation in `record`. Raises DecodeError."""
+    return _decode(record, CancelRequest, CANCEL_TYPE)
 
 
 def _decode(record: Record, model: type[Event], expected_type: str) -> Event:

@@ -64,8 +64,9 @@ def dead_letter_of(record: Record, error: DecodeError, now: datetime) -> Outgoin
         (name, str(value).encode(errors="replace"))
         for name, value in about.model_dump(mode="json", by_alias=True).items()
     )
-    return OutgoingRecord(DEAD_LETTERS, record.key, record.value, (*_kept(record.headers), *added))
+    return OutgoingRecord(DEAD_LETTERS, record.key, record.value, (*kept_headers(record.headers), *added))
 
 
-def _kept(headers: Headers) -> Headers:
+def kept_headers(headers: Headers) -> Headers:
+    """Those that may go on with a record: the event's and the trace's."""
     return tuple((name, value) for name, value in headers if name in _KEPT or name.startswith("ce_"))

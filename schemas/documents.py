@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
 from schemas.asyncapi import asyncapi_document
+from schemas.control import CancelRequest
 from schemas.dead_letter import DeadLetterHeaders
 from schemas.published import PublishedSchema, Schema, as_header_text
 from schemas.request import PromptRequest
@@ -27,6 +28,7 @@ _DIFF_LINES: Final = 20
 _MODELS: Final[tuple[tuple[str, type[BaseModel], JsonSchemaMode], ...]] = (
     ("request.v1", PromptRequest, "validation"),
     ("result.v1", PromptResult, "serialization"),
+    ("cancel.v1", CancelRequest, "validation"),
     ("dead-letter.v1", DeadLetterHeaders, "serialization"),
 )
 

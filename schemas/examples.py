@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from schemas.codec import encode_request, encode_result
+from schemas.codec import encode_cancel, encode_request, encode_result
+from schemas.control import CancelRequest
 from schemas.dead_letter import DecodeError, dead_letter_of
 from schemas.fingerprint import fingerprint_of
 from schemas.record import OutgoingRecord, Record
@@ -65,6 +66,12 @@ def request_record() -> OutgoingRecord:
 def result_record() -> OutgoingRecord:
     """The result of the example request."""
     return encode_result(RESULT, _TRACEPARENT)
+
+
+def cancel_record() -> OutgoingRecord:
+    """A change of mind about the example request."""
+    at = _ACCEPTED + timedelta(seconds=5)
+    return encode_cancel(CancelRequest(request_id=_ID, tenant=REQUEST.tenant, by="u-1042", at=at))
 
 
 def dead_letter_record() -> OutgoingRecord:

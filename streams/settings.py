@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     soft_deadline_seconds: Annotated[float, Field(gt=0, le=3600)] = 240
     hard_deadline_seconds: Annotated[float, Field(gt=0, le=3600)] = 300
     model_attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    retry_delays_seconds: Annotated[tuple[Annotated[float, Field(gt=0, le=6 * 60 * 60)], ...], Field(max_length=10)] = (
+        60,
+        120,
+        240,
+    )
+    """How long a request whose failure may pass waits before each further attempt; none: it fails at once."""
 
     local_cache_bytes: Annotated[int, Field(ge=0)] = 64 * MEBIBYTE
     local_cache_seconds: Annotated[float, Field(ge=0)] = 60

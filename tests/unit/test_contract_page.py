@@ -11,14 +11,16 @@ from typing import get_args
 import pytest
 from confluent_kafka import Consumer, Producer
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 
 from schemas import documents
-from schemas.codec import decode_request
+from schemas.codec import decode_cancel, decode_request
+from schemas.control import CANCEL_TYPE, CancelRequest
 from schemas.dead_letter import REASONS, DeadLetterHeaders
 from schemas.request import REQUEST_TYPE, CachePolicy, PromptRequest
 from schemas.result import RESULT_TYPE, ErrorDetail, PromptResult, Source, Status, Timing, Usage
 from schemas.templates import TEMPLATES
-from schemas.topics import MAX_VALUE_BYTES, REQUESTS, TOPICS
+from schemas.topics import CONTROL, MAX_VALUE_BYTES, REQUESTS, TOPICS
 from tests.unit.events import a_record
 
 PAGE = (documents.FOLDER / "README.md").read_text()
@@ -45,6 +47,13 @@ def test_the_result_example_is_a_result() -> None:
     for example in blocks("json result"):
         schema.validate(json.loads(example))
         assert PromptResult.model_validate_json(example)
+
+
+def test_the_cancellation_example_is_one() -> None:
+    schema = Draft202012Validator(json.loads((documents.FOLDER / "json" / "cancel.v1.json").read_text()))
+    for example in blocks("json cancel"):
+        schema.validate(json.loads(example))
+        assert decode_cancel(a_record(example.encode(), topic=CONTROL))
 
 
 def test_what_kcat_sends_is_a_request() -> None:
@@ -86,8 +95,8 @@ def test_the_javascript_producer_builds_a_request() -> None:
     assert TEMPLATES[decoded.template or ""].render(decoded.variables)
 
 
-@pytest.mark.parametrize("model", [PromptRequest, PromptResult, Usage, Timing, ErrorDetail])
-def test_every_field_is_explained(model: type[PromptRequest | PromptResult | Usage | Timing | ErrorDetail]) -> None:
+@pytest.mark.parametrize("model", [PromptRequest, PromptResult, Usage, Timing, ErrorDetail, CancelRequest])
+def test_every_field_is_explained(model: type[BaseModel]) -> None:
     explained = NAMED | set(re.findall(r'"(\w+)":', PAGE))
     assert model.model_fields.keys() <= explained
 
@@ -96,7 +105,7 @@ def test_every_value_a_reader_may_meet_is_named() -> None:
     headers = {field.alias for field in DeadLetterHeaders.model_fields.values()}
     policies = {f"cache.{name}" for name in CachePolicy.model_fields}
     assert {*get_args(Status), *get_args(Source), *REASONS, *headers, *policies} <= NAMED
-    assert {REQUEST_TYPE, RESULT_TYPE, *TEMPLATES} <= NAMED
+    assert {REQUEST_TYPE, RESULT_TYPE, CANCEL_TYPE, *TEMPLATES} <= NAMED
 
 
 def test_the_topics_and_limits_are_the_declared_ones() -> None:

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError as SchemaRefusal
 
 from schemas import documents, examples
-from schemas.codec import decode_request, decode_result, encode_request, encode_result
+from schemas.codec import decode_cancel, decode_request, decode_result, encode_request, encode_result
 from schemas.request import PromptRequest
 from schemas.result import PromptResult
 from schemas.topics import REQUESTS, TOPICS
@@ -97,7 +97,9 @@ def test_its_examples_are_events_we_read() -> None:
     messages = ASYNCAPI["components"]["messages"]
     REQUEST_SCHEMA.validate(messages["request"]["examples"][0]["payload"])
     RESULT_SCHEMA.validate(messages["result"]["examples"][0]["payload"])
-    for name in ("request", "result"):
+    validator("cancel.v1").validate(messages["cancel"]["examples"][0]["payload"])
+    assert decode_cancel(as_read(examples.cancel_record())).request_id == examples.REQUEST.request_id
+    for name in ("request", "result", "cancel"):
         Draft202012Validator(messages[name]["headers"]).validate(messages[name]["examples"][0]["headers"])
     validator("dead-letter.v1").validate(messages["deadLetter"]["examples"][0]["headers"])
 
