@@ -65,6 +65,7 @@ class Runner:
         self._in_flight = 0
         self._in_flight_bytes = 0
         self._late = 0
+        self._crashed = False
 
     @property
     def in_flight(self) -> int:
@@ -111,10 +112,12 @@ class Runner:
         for line in leaving.values():
             line.closed = True
         self._hand_back_waiting(leaving)
+        self._changed.set()
         await self._settle(leaving.values(), deadline_seconds)
         await self.commit()
-        for partition in leaving:
-            self._lines.pop(partition, None)
+        for partition, line in leaving.items():
+            if self._lines.get(partition) is line:
+                del self._lines[partition]
         self._changed.set()
 
     async def drain(self, deadline_seconds: float) -> None:
@@ -159,7 +162,9 @@ class Runner:
         self._batches.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("answering_failed", error_type=type(error).__name__, exc_info=error)
-            self._on_crash(error)
+            if not self._crashed:
+                self._crashed = True
+                self._on_crash(error)
 
     def _release(self, record: Record) -> None:
         self._in_flight -= 1
@@ -176,7 +181,7 @@ class Runner:
         while self._waiting:
             record = self._waiting.pop()
             line = leaving.get(Partition(record.topic, record.partition))
-            if line is None:
+            if line is None or line.generation != record.generation:
                 kept.appendleft(record)
                 continue
             line.hand_back(record.offset)
