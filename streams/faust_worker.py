@@ -173,5 +173,6 @@ def _record_of(fetched: ConsumerRecord, generation: int) -> Record:
         headers,
         fetched.timestamp,
         generation,
-        headers[0][1].decode() if broken else None,
+        # A producer may use the marker's name too, with anything as its value.
+        (headers[0][1] or b"").decode(errors="replace") if broken else None,
     )

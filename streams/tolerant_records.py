@@ -13,7 +13,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy, _DefaultRecordPy
 from aiokafka.record.legacy_records import LegacyRecordBatch
 from aiokafka.record.memory_records import _MemoryRecordsPy
-from aiokafka.record.util import decode_varint
+from aiokafka.record.util import decode_varint_py
 
 READ_ERROR_HEADER: Final = "x-headrace-read-error"
 _FIRST_RECORD_BATCH_MAGIC: Final = 2
@@ -66,6 +66,10 @@ class TolerantBatch:
         """True for the fetcher; a mismatch is found again, and told, when the batch is read."""
         return True
 
+    def __next__(self) -> Any:
+        """The fetcher looks into a control batch this way when it reads committed transactions only."""
+        return next(self._fast)
+
     def __iter__(self) -> Iterator[Any]:
         if not self._fast.validate_crc():
             return iter([self._unreadable("the batch's checksum does not match")])
@@ -81,39 +85,53 @@ class TolerantBatch:
         except Exception as error:  # noqa: BLE001 - any codec's own error
             yield self._unreadable(f"the batch cannot be decompressed ({type(error).__name__})")
             return
-        for index in range(batch._num_records):  # noqa: SLF001
-            start = batch._pos  # noqa: SLF001
+        following = batch.base_offset
+        for number in range(1, batch._num_records + 1):  # noqa: SLF001
             try:
-                yield batch._read_msg()  # noqa: SLF001
+                record = _next_record(batch)
             except Exception:  # noqa: BLE001 - a corrupt record raises anything
-                try:
-                    length, body = decode_varint(batch._buffer, start)  # noqa: SLF001
-                    yield _without_headers(batch, body)
-                    batch._pos = body + length  # noqa: SLF001
-                except Exception:  # noqa: BLE001
-                    yield self._unreadable(f"records from number {index + 1} of the batch on cannot be parsed", index)
-                    return
+                yield self._unreadable(f"records from number {number} of the batch on cannot be parsed", following)
+                return
+            yield record
+            following = record.offset + 1
 
-    def _unreadable(self, why: str, index: int = 0) -> Any:
-        first = self._fast.base_offset + index
-        why = f"{why}; offsets {first} to {self._fast.next_offset - 1} of this partition are in this one record"
-        return _marked(first, self._fast.first_timestamp, None, self._bytes, why)
+    def _unreadable(self, why: str, first: int | None = None) -> Any:
+        """One record for the rest of the batch, at its last offset: a fetch that begins within the batch sees it too,
+        and what is committed after it is the offset of the next batch.
+        """
+        first, last = self._fast.base_offset if first is None else first, self._fast.next_offset - 1
+        why = f"{why}; offsets {first} to {last} of this partition are in this one record"
+        return _marked(last, self._fast.first_timestamp, None, self._bytes, why)
 
 
-def _without_headers(batch: Any, position: int) -> Any:
-    """The record at `position`, its headers left out: a name that is not UTF-8 is what makes them unreadable."""
+def _next_record(batch: Any) -> Any:
+    start = batch._pos  # noqa: SLF001
+    try:
+        # Not the compiled one, its default: that one reads past the buffer, and a worker dies of a segmentation fault.
+        return batch._read_msg(decode_varint_py)  # noqa: SLF001
+    except Exception:  # noqa: BLE001 - a name that is not UTF-8 raises as anything else does
+        return _without_headers(batch, start)
+
+
+def _without_headers(batch: Any, start: int) -> Any:
+    """The record at `start`, its headers left out. Raises ValueError where its other parts do not fit."""
     buffer = batch._buffer  # noqa: SLF001
-    _, position = decode_varint(buffer, position)
-    timestamp_delta, position = decode_varint(buffer, position)
-    offset_delta, position = decode_varint(buffer, position)
+    length, body = decode_varint_py(buffer, start)
+    _, position = decode_varint_py(buffer, body)
+    timestamp_delta, position = decode_varint_py(buffer, position)
+    offset_delta, position = decode_varint_py(buffer, position)
     key, position = _bytes_at(buffer, position)
     value, position = _bytes_at(buffer, position)
+    if not (position <= body + length <= len(buffer) and 0 <= offset_delta <= batch.last_offset_delta):
+        raise ValueError("not a record")
+    batch._pos = body + length  # noqa: SLF001
     timestamp = batch.first_timestamp + timestamp_delta
-    return _marked(batch.base_offset + offset_delta, timestamp, key, value, "a header's name is not UTF-8")
+    why = "the record's headers cannot be parsed; a header's name must be UTF-8"
+    return _marked(batch.base_offset + offset_delta, timestamp, key, value, why)
 
 
 def _bytes_at(buffer: bytearray, position: int) -> tuple[bytes | None, int]:
-    length, position = decode_varint(buffer, position)
+    length, position = decode_varint_py(buffer, position)
     return (None, position) if length < 0 else (bytes(buffer[position : position + length]), position + length)
 
 
