@@ -100,7 +100,7 @@ class ModelCaller:
         return PaidReply(reply, cost_usd, attempts, self._now())
 
     def _seconds_until(self, deadline: datetime) -> float:
-        return max((deadline - self._now()).total_seconds(), 0.001)
+        return (deadline - self._now()).total_seconds()
 
 
 def _outcome(error: ModelError) -> str:
