@@ -1,0 +1,380 @@
+"""The order of answering: what is asked, what is taken over, what is published, and when a record is let go."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+
+from producers.memory_publisher import MemoryPublisher
+from producers.publisher import PublishError, Refusal
+from schemas.record import OutgoingRecord, Record
+from schemas.request import CachePolicy
+from schemas.result import PromptResult
+from schemas.topics import DEAD_LETTERS, RESULTS
+from streams.admission import Admission, AdmissionRules
+from streams.answering import Answering
+from streams.cache.memory_cache import MemoryCache
+from streams.cache.port import AnswerCache, CacheKey, CacheUnavailable
+from streams.cache.stored_answer import CacheEntry
+from streams.cache.tiers import TieredCache
+from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused, ModelRejected
+from streams.model.caller import ModelCaller, RetryRules
+from streams.model.scripted import ScriptedModel
+from tests.answers_by_hand import until
+from tests.builders import A_TIME, MODEL, Clock, a_record, a_request, an_id, asking, result_in
+
+BUSY = ModelBusy("overloaded_error", "Later.")
+PRICE = Decimal("0.25")
+
+
+class HeldPublisher(MemoryPublisher):
+    """Confirms when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.confirm = asyncio.Event()
+
+    async def publish(self, records: Sequence[OutgoingRecord]) -> None:
+        await super().publish(records)
+        await self.confirm.wait()
+
+
+class RefusingPublisher(MemoryPublisher):
+    """A broker that confirms nothing."""
+
+    async def publish(self, records: Sequence[OutgoingRecord]) -> None:
+        raise PublishError([Refusal(record, "timed out") for record in records], len(records))
+
+
+class CacheAway:
+    """A tier that cannot be reached."""
+
+    async def get_many(self, keys: Sequence[CacheKey]) -> list[CacheEntry | None]:
+        raise CacheUnavailable(f"{len(keys)} keys")
+
+    async def put_many(self, entries: Mapping[CacheKey, CacheEntry]) -> None:
+        raise CacheUnavailable(f"{len(entries)} entries")
+
+
+class Stage:
+    """One worker's answering over memory, on a clock that moves at every look."""
+
+    def __init__(
+        self, *script: str | ModelError, publisher: MemoryPublisher | None = None, shared: AnswerCache | None = None
+    ) -> None:
+        self.clock = Clock(ticking=True)
+        self.model = ScriptedModel(script)
+        self.publisher = publisher or MemoryPublisher()
+        self.shared = shared or self._tier()
+        self.released: list[Record] = []
+        self.answering = self._worker(self.shared)
+
+    async def answer(self, *records: Record) -> list[PromptResult]:
+        """Answer one batch; its results by the order of `records`, dead letters left out."""
+        before = len(self.publisher.records)
+        await self.answering.answer(records, self.released.append)
+        results = [result_in(each) for each in self.publisher.records[before:] if each.topic == RESULTS]
+        order = [record.header("ce_id") for record in records]
+        return sorted(results, key=lambda result: order.index(str(result.request_id)))
+
+    def as_another_worker(self) -> None:
+        """From now on another worker answers: it shares the tier below, the model and the topic."""
+        self.answering = self._worker(self.shared)
+
+    def _worker(self, shared: AnswerCache) -> Answering:
+        rules = RetryRules(attempts=3, first_delay=timedelta(seconds=1))
+        return Answering(
+            Admission(AdmissionRules(MODEL, timedelta(seconds=240))),
+            TieredCache(self._tier(), shared),
+            ModelCaller(self.model, lambda *_: PRICE, rules, self.clock, Random(7), self._sleep),  # noqa: S311 - jitter
+            self.publisher,
+            lambda policy: timedelta(seconds=policy.ttl_seconds or 3600),
+            self.clock,
+        )
+
+    def _tier(self) -> MemoryCache:
+        return MemoryCache(2**20, timedelta(hours=1), self.clock)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        await asyncio.sleep(0)
+
+
+def question(number: int, text: str = "Which VLAN is native?", **given: Any) -> Record:
+    """The record of request number `number`."""
+    fields = {"messages": [{"role": "user", "content": text}], "accepted_at": A_TIME, "request_id": an_id(number)}
+    return asking(a_request(**(fields | given)), offset=number)
+
+
+def text_of(result: PromptResult) -> str:
+    assert result.answer is not None
+    return result.answer.text
+
+
+async def test_a_new_question_is_asked_and_answered() -> None:
+    stage = Stage("vlan 1")
+    [result] = await stage.answer(question(1))
+    assert (result.status, result.source, text_of(result)) == ("completed", "model", "vlan 1")
+    assert (result.cost_usd, result.saved_usd, result.attempts) == (PRICE, Decimal(0), 1)
+    assert result.paid_by == an_id(1)
+    assert stage.released == [question(1)]
+
+
+async def test_a_known_answer_costs_no_call() -> None:
+    stage = Stage("vlan 1")
+    await stage.answer(question(1))
+    [result] = await stage.answer(question(2))
+    assert (result.source, text_of(result)) == ("local_cache", "vlan 1")
+    assert (result.cost_usd, result.saved_usd, result.paid_by) == (Decimal(0), PRICE, an_id(1))
+    assert len(stage.model.calls) == 1
+
+
+async def test_another_worker_finds_it_in_the_shared_cache_and_then_in_its_own() -> None:
+    stage = Stage("vlan 1")
+    await stage.answer(question(1))
+    stage.as_another_worker()
+    results = [result for number in (2, 3) for result in await stage.answer(question(number))]
+    assert [result.source for result in results] == ["shared_cache", "local_cache"]
+    assert len(stage.model.calls) == 1
+
+
+async def test_an_answer_past_its_lifetime_is_asked_for_again() -> None:
+    stage = Stage("vlan 1", "vlan 2")
+    await stage.answer(question(1, cache=CachePolicy(ttl_seconds=60)))
+    stage.clock.advance(61)
+    [result] = await stage.answer(question(2))
+    assert (result.source, text_of(result)) == ("model", "vlan 2")
+
+
+async def test_identical_questions_at_one_time_make_one_call_and_each_gets_its_own_result() -> None:
+    stage = Stage("vlan 1")
+    records = [question(number, department=f"department {number}") for number in range(1, 6)]
+    results = await stage.answer(*records)
+    assert [result.request_id for result in results] == [an_id(number) for number in range(1, 6)]
+    assert [result.department for result in results] == [f"department {number}" for number in range(1, 6)]
+    leader, *others = results
+    assert (leader.source, leader.cost_usd) == ("model", PRICE)
+    assert {(each.source, each.cost_usd, each.saved_usd, each.paid_by) for each in others} == {
+        ("shared_flight", Decimal(0), PRICE, an_id(1))
+    }
+    assert len(stage.model.calls) == 1
+
+
+async def test_identical_questions_of_two_batches_share_a_call_as_well() -> None:
+    stage = Stage("vlan 1")
+    stage.model.latency_seconds = 0.02
+    batches = [[question(1)], [question(2)]]
+    await asyncio.gather(*(stage.answering.answer(batch, stage.released.append) for batch in batches))
+    assert len(stage.model.calls) == 1
+    assert {result_in(record).source for record in stage.publisher.records} == {"model", "shared_flight"}
+
+
+async def test_different_questions_of_a_batch_are_asked_side_by_side() -> None:
+    stage = Stage()
+    stage.model.latency_seconds = 0.05
+    async with asyncio.timeout(2):
+        results = await stage.answer(*(question(number, f"question {number}") for number in range(100)))
+    assert [text_of(result) for result in results] == [f"answer to question {number}" for number in range(100)]
+
+
+async def test_a_failure_is_shared_by_those_who_waited_for_the_same_call() -> None:
+    stage = Stage(ModelRejected("invalid_request_error", "No."))
+    results = await stage.answer(question(1), question(2))
+    assert [result.status for result in results] == ["failed", "failed"]
+    assert len(stage.model.calls) == 1
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_the_payer_redelivered_gets_the_very_same_result(*, elsewhere: bool) -> None:
+    stage = Stage(BUSY, "vlan 1")
+    await stage.answer(question(1))
+    stage.clock.advance(30)
+    if elsewhere:
+        stage.as_another_worker()
+    await stage.answer(question(1))
+    first, again = stage.publisher.records
+    assert again == first
+    assert result_in(again).source == "model"
+    assert len(stage.model.calls) == 2
+
+
+async def test_a_request_published_twice_in_one_batch_gets_the_same_result_twice() -> None:
+    stage = Stage("vlan 1")
+    await stage.answer(question(1), question(1)._replace(offset=2))
+    first, again = stage.publisher.records
+    assert again == first
+    assert len(stage.model.calls) == 1
+
+
+async def test_bypass_neither_reads_nor_writes_nor_coalesces() -> None:
+    stage = Stage("stored", "one", "two", "three")
+    await stage.answer(question(1))
+    bypass = CachePolicy(mode="bypass")
+    results = await stage.answer(question(2, cache=bypass), question(3, cache=bypass))
+    assert {(result.source, text_of(result)) for result in results} == {("model", "one"), ("model", "two")}
+    [known] = await stage.answer(question(4))
+    assert text_of(known) == "stored"
+
+
+async def test_refresh_asks_and_stores() -> None:
+    stage = Stage("old", "new")
+    await stage.answer(question(1))
+    [refreshed] = await stage.answer(question(2, cache=CachePolicy(mode="refresh")))
+    assert (refreshed.source, text_of(refreshed), refreshed.cost_usd) == ("model", "new", PRICE)
+    for _ in range(2):
+        [known] = await stage.answer(question(3))
+        assert text_of(known) == "new"
+        stage.as_another_worker()
+    assert len(stage.model.calls) == 2
+
+
+async def test_an_undecodable_record_becomes_a_dead_letter_while_its_neighbours_are_answered() -> None:
+    stage = Stage()
+    broken = a_record(7, value=b"\xff{")
+    results = await stage.answer(question(1, "a"), broken, question(2, "b"))
+    assert [text_of(result) for result in results] == ["answer to a", "answer to b"]
+    [letter] = [record for record in stage.publisher.records if record.topic == DEAD_LETTERS]
+    headers = dict(letter.headers)
+    assert letter.value == broken.value
+    assert (headers["x-error-type"], headers["x-original-offset"]) == (b"not_json", b"7")
+    assert set(stage.released) == {broken, question(1, "a"), question(2, "b")}
+
+
+async def test_a_passed_deadline_expires_without_a_call() -> None:
+    stage = Stage()
+    [result] = await stage.answer(question(1, deadline=A_TIME))
+    assert (result.status, result.source, result.attempts) == ("expired", None, 0)
+    assert result.error is not None
+    assert result.error.code == "deadline_passed"
+    assert stage.model.calls == []
+
+
+async def test_a_deadline_that_passes_while_it_is_asked_expires_the_request() -> None:
+    stage = Stage(BUSY, ModelAmbiguous("timeout", "No answer came."))
+    deadline = A_TIME + timedelta(seconds=2)
+    stage.model.latency_seconds = 0.01
+    answered = asyncio.create_task(stage.answer(question(1, deadline=deadline)))
+    await until(lambda: len(stage.model.calls) == 2)
+    stage.clock.advance(5)
+    [result] = await answered
+    assert (result.status, result.attempts) == ("expired", 2)
+
+
+@pytest.mark.parametrize(
+    ("template", "code"), [("no-such@1", "unknown_template"), ("config-review@1", "missing_variable")]
+)
+async def test_a_template_that_does_not_fit_is_rejected_with_its_code(template: str, code: str) -> None:
+    stage = Stage()
+    [result] = await stage.answer(question(1, template=template, messages=None))
+    assert result.status == "rejected"
+    assert result.error is not None
+    assert result.error.code == code
+    assert stage.model.calls == []
+
+
+async def test_a_busy_model_is_asked_again_and_the_attempts_are_counted() -> None:
+    stage = Stage(BUSY, BUSY, "vlan 1")
+    [result] = await stage.answer(question(1))
+    assert (result.status, result.attempts, text_of(result)) == ("completed", 3, "vlan 1")
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "attempts"),
+    [
+        ([ModelRejected("invalid_request_error", "No.")], "invalid_request_error", 1),
+        ([ModelPaused("billing_error", "Pay.")], "billing_error", 1),
+        ([BUSY, BUSY, BUSY], "overloaded_error", 3),
+    ],
+    ids=["rejected", "paused", "always busy"],
+)
+async def test_no_answer_is_a_failed_result_with_the_apis_code(
+    script: list[ModelError], code: str, attempts: int
+) -> None:
+    stage = Stage(*script)
+    [result] = await stage.answer(question(1))
+    assert (result.status, result.attempts, result.cost_usd) == ("failed", attempts, Decimal(0))
+    assert result.error is not None
+    assert (result.error.code, result.error.message) == (code, script[-1].message)
+    assert stage.released == [question(1)]
+
+
+async def test_a_failure_is_not_remembered() -> None:
+    stage = Stage(ModelRejected("invalid_request_error", "No."), "vlan 1")
+    await stage.answer(question(1))
+    [result] = await stage.answer(question(2))
+    assert (result.status, result.source) == ("completed", "model")
+
+
+async def test_a_record_that_no_broker_confirms_is_not_released_and_stops_the_worker() -> None:
+    stage = Stage(publisher=RefusingPublisher())
+    with pytest.raises(PublishError):
+        await stage.answer(question(1), a_record(2, value=b"broken"))
+    assert stage.released == []
+
+
+async def test_what_was_paid_for_is_known_to_the_next_worker_even_if_it_could_not_be_published() -> None:
+    stage = Stage("vlan 1", publisher=RefusingPublisher())
+    with pytest.raises(PublishError):
+        await stage.answer(question(1))
+    stage.publisher = MemoryPublisher()
+    stage.as_another_worker()
+    [result] = await stage.answer(question(1))
+    assert (result.source, result.cost_usd, len(stage.model.calls)) == ("model", PRICE, 1)
+
+
+@pytest.mark.parametrize("record", [question(1), a_record(1, value=b"broken")], ids=["answered", "dead letter"])
+async def test_nothing_is_released_before_the_broker_confirmed(record: Record) -> None:
+    held = HeldPublisher()
+    stage = Stage(publisher=held)
+    answered = asyncio.create_task(stage.answer(record))
+    await until(lambda: len(held.records) == 1)
+    assert stage.released == []
+    held.confirm.set()
+    await answered
+    assert stage.released == [record]
+
+
+async def test_a_slow_call_does_not_hold_back_what_is_known() -> None:
+    stage = Stage("vlan 1")
+    await stage.answer(question(1))
+    stage.model.latency_seconds = 60
+    answered = asyncio.create_task(stage.answer(question(2), question(3, "something new")))
+    await until(lambda: len(stage.released) == 2)
+    assert stage.released[1] == question(2)
+    answered.cancel()
+
+
+async def test_an_answer_never_crosses_tenants() -> None:
+    stage = Stage("for meridian", "for aurora")
+    await stage.answer(question(1, tenant="meridian"))
+    [result] = await stage.answer(question(2, tenant="aurora"))
+    assert (result.source, text_of(result)) == ("model", "for aurora")
+
+
+async def test_tenants_do_not_share_a_call_either() -> None:
+    stage = Stage("for meridian", "for aurora")
+    results = await stage.answer(question(1, tenant="meridian"), question(2, tenant="aurora"))
+    assert [(result.tenant, text_of(result)) for result in results] == [
+        ("meridian", "for meridian"),
+        ("aurora", "for aurora"),
+    ]
+
+
+async def test_without_the_shared_cache_the_work_goes_on() -> None:
+    stage = Stage("vlan 1", shared=CacheAway())
+    await stage.answer(question(1))
+    [result] = await stage.answer(question(2))
+    assert (result.source, len(stage.model.calls)) == ("local_cache", 1)
+
+
+async def test_the_trace_of_a_request_follows_its_result() -> None:
+    stage = Stage()
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    request = a_request(accepted_at=A_TIME)
+    for _ in range(2):
+        await stage.answer(asking(request, traceparent=trace))
+    assert [dict(record.headers)["traceparent"] for record in stage.publisher.records] == [trace.encode()] * 2

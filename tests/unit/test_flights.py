@@ -1,0 +1,72 @@
+"""Single flight: identical questions at one time make one call."""
+
+import asyncio
+
+import pytest
+
+from streams.flights import SingleFlight
+from tests.answers_by_hand import turns
+
+
+class Flight:
+    """Counts its starts; lands when the test says so."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.starts = 0
+        self.land = asyncio.Event()
+        self._error = error
+
+    async def __call__(self) -> int:
+        self.starts += 1
+        number = self.starts
+        await self.land.wait()
+        if self._error is not None:
+            raise self._error
+        return number
+
+
+async def test_those_who_ask_at_one_time_share_one_flight_and_one_of_them_leads() -> None:
+    flights, flight = SingleFlight[str, int](), Flight()
+    asked = asyncio.gather(*(flights.fly("k", flight) for _ in range(5)))
+    await turns()
+    flight.land.set()
+    assert sorted(await asked) == [(1, False)] * 4 + [(1, True)]
+    assert flight.starts == 1
+
+
+async def test_other_keys_fly_for_themselves() -> None:
+    flights, flight = SingleFlight[str, int](), Flight()
+    flight.land.set()
+    assert sorted(await asyncio.gather(flights.fly("a", flight), flights.fly("b", flight))) == [(1, True), (2, True)]
+
+
+async def test_after_landing_the_next_flies_anew() -> None:
+    flights, flight = SingleFlight[str, int](), Flight()
+    flight.land.set()
+    assert await flights.fly("k", flight) == (1, True)
+    await turns()
+    assert await flights.fly("k", flight) == (2, True)
+
+
+async def test_a_failed_flight_fails_for_all_and_is_not_kept() -> None:
+    flights, flight = SingleFlight[str, int](), Flight(LookupError("no"))
+    asked = asyncio.gather(*(flights.fly("k", flight) for _ in range(3)), return_exceptions=True)
+    await turns()
+    flight.land.set()
+    assert [type(outcome) for outcome in await asked] == [LookupError] * 3
+    with pytest.raises(LookupError):
+        await flights.fly("k", flight)
+    assert flight.starts == 2
+
+
+async def test_a_leader_that_is_cancelled_leaves_the_flight_to_the_others() -> None:
+    flights, flight = SingleFlight[str, int](), Flight()
+    leader = asyncio.create_task(flights.fly("k", flight))
+    await turns()
+    follower = asyncio.create_task(flights.fly("k", flight))
+    await turns()
+    leader.cancel()
+    await asyncio.wait([leader])
+    flight.land.set()
+    assert await asyncio.wait_for(follower, 5) == (1, False)
+    assert leader.cancelled()
