@@ -16,6 +16,8 @@ Reason = Literal[
     "unknown_type",
     "invalid_request",
     "unreadable_record",
+    "crash_loop",
+    "refused_by_store",
 ]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 

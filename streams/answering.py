@@ -1,36 +1,45 @@
 """The order that keeps the invariants, on one screen.
 
-decode -> admit -> cache -> (single flight: model -> remember) -> publish, confirmed by the broker -> release.
-A record is released only after its result, or its dead letter, is on the broker.
+decode -> admit -> cache -> (single flight: claim, call, settle, remember) -> publish, confirmed -> release.
+A record is released only after its result, its retry, or its dead letter is on the broker.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from producers.publisher import Publisher
 from schemas.codec import decode_request, encode_result
 from schemas.dead_letter import DecodeError, dead_letter_of
 from schemas.record import OutgoingRecord, Record
-from schemas.request import CachePolicy
-from schemas.result import Answer, ErrorDetail, PromptResult, Source
+from schemas.result import PromptResult, Source
+from schemas.retry import retry_record_of
 from streams import metrics
 from streams.admission import Admission, Refusal, Work
+from streams.admission.intake_guard import IntakeGuard
 from streams.cache.port import CacheKey, cache_key_of
-from streams.cache.stored_answer import CacheEntry, StoredAnswer
 from streams.cache.tiers import CacheHit, TieredCache
+from streams.failpoints import Failpoints
 from streams.flights import SingleFlight
 from streams.logs import logger_named
-from streams.model.caller import CallFailed, ModelCaller, PaidReply
-from streams.model.prompting import prompt_of
-from streams.results import completed, from_entry, not_answered
+from streams.paying import Deferred, NotAnswered, Paid, Payer, Withdrawn
+from streams.request_key import request_key_of
+from streams.results import cancelled, completed, from_entry, not_answered
 from streams.runner import Release
 
 log = logger_named("answering")
 
-Lifetime = Callable[[CachePolicy], timedelta]
-"""How long an answer under that policy stays fresh."""
+Known = list[tuple[Record, OutgoingRecord]]
+"""Records whose way is decided, each with what is to be published for it."""
+
+
+class RecordCrashError(Exception):
+    """A bug met at one record: the worker ends, and the record is condemned when it does so again and again."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(f"{record.topic}, partition {record.partition}, offset {record.offset}")
+        self.record = record
 
 
 class Answering:
@@ -38,32 +47,54 @@ class Answering:
 
     def __init__(
         self,
+        guard: IntakeGuard,
         admission: Admission,
         cache: TieredCache,
-        caller: ModelCaller,
+        payer: Payer,
         publisher: Publisher,
-        lifetime: Lifetime,
+        failpoints: Failpoints,
         now: Callable[[], datetime],
     ) -> None:
+        self._guard = guard
         self._admission = admission
         self._cache = cache
-        self._caller = caller
+        self._payer = payer
         self._publisher = publisher
-        self._lifetime = lifetime
+        self._failpoints = failpoints
         self._now = now
-        self._flights: SingleFlight[CacheKey, StoredAnswer] = SingleFlight()
+        self._flights: SingleFlight[tuple[str, bool], Paid] = SingleFlight()
 
     async def answer(self, records: Sequence[Record], release: Release) -> None:
         """Answer each record and release it; what is known goes out in one batch, before what must be asked."""
-        known: list[tuple[Record, OutgoingRecord]] = []
+        known: Known = []
         works = self._take_in(records, known)
         hits = await self._cache.find_many([_key(work) for work in works if work.request.cache.mode == "use"])
         misses = self._answer_hits(works, hits, known) if hits else works
         await asyncio.gather(self._finish(known, release), *(self._answer_miss(work, release) for work in misses))
 
-    def _answer_hits(
-        self, works: Sequence[Work], hits: Mapping[CacheKey, CacheHit], known: list[tuple[Record, OutgoingRecord]]
-    ) -> list[Work]:
+    def _take_in(self, records: Sequence[Record], known: Known) -> list[Work]:
+        """Decode and admit; what ends here is added to `known`."""
+        works: list[Work] = []
+        now = self._now()
+        metrics.RECORDS.labels(records[0].topic).inc(len(records))
+        for record in records:
+            try:
+                self._guard.check(record)
+                admitted = self._admission.admit(record, decode_request(record), now)
+            except DecodeError as error:
+                known.append((record, self._dead_letter(record, error, now)))
+            except Exception as error:
+                raise RecordCrashError(record) from error
+            else:
+                self._guard.saw(readable=True)
+                if isinstance(admitted, Refusal):
+                    refused = not_answered(admitted.work, admitted.status, admitted.error, admitted.work.attempts, now)
+                    known.append((record, _outgoing(admitted.work, refused)))
+                else:
+                    works.append(admitted)
+        return works
+
+    def _answer_hits(self, works: Sequence[Work], hits: Mapping[CacheKey, CacheHit], known: Known) -> list[Work]:
         """Add the results of hits to `known`; the works that are left."""
         misses: list[Work] = []
         seconds: dict[Source, list[float]] = defaultdict(list)
@@ -72,6 +103,8 @@ class Answering:
             hit = hits.get(_key(work)) if work.request.cache.mode == "use" else None
             if hit is None:
                 misses.append(work)
+            elif self._guard.is_cancelled(work):
+                known.append((work.record, _outgoing(work, cancelled(work, hit.entry, now))))
             else:
                 known.append((work.record, from_entry(work, hit.entry, hit.tier, now)))
                 seconds[hit.tier].append((now - work.request.accepted_at).total_seconds())
@@ -79,75 +112,68 @@ class Answering:
             _count("completed", source, waited)
         return misses
 
-    def _take_in(self, records: Sequence[Record], known: list[tuple[Record, OutgoingRecord]]) -> list[Work]:
-        """Decode and admit; what ends here is added to `known`."""
-        works: list[Work] = []
-        now = self._now()
-        metrics.RECORDS.labels(records[0].topic).inc(len(records))
-        for record in records:
-            try:
-                request = decode_request(record)
-            except DecodeError as error:
-                log.warning(
-                    "dead_letter",
-                    reason=error.reason,
-                    topic=record.topic,
-                    partition=record.partition,
-                    offset=record.offset,
-                )
-                metrics.DEAD_LETTERS.labels(error.reason).inc()
-                known.append((record, dead_letter_of(record, error, now)))
-                continue
-            admitted = self._admission.admit(record, request, now)
-            if isinstance(admitted, Refusal):
-                refused = not_answered(admitted.work, admitted.status, admitted.error, 0, now)
-                known.append((record, self._outgoing(admitted.work, refused)))
-            else:
-                works.append(admitted)
-        return works
-
     async def _answer_miss(self, work: Work, release: Release) -> None:
         try:
-            if work.request.cache.mode == "bypass":
-                stored, leads = await self._ask(work), True
-            else:
-                stored, leads = await self._flights.fly(_key(work), lambda: self._ask_and_remember(work))
-            result = completed(work, stored, "model" if leads else "shared_flight", self._now())
-        except CallFailed as failure:
-            result = self._failed(work, failure)
-        await self._finish([(work.record, self._outgoing(work, result))], release)
+            outgoing = await self._asked(work)
+        except Exception as error:
+            raise RecordCrashError(work.record) from error
+        await self._finish([(work.record, outgoing)], release)
 
-    async def _ask_and_remember(self, work: Work) -> StoredAnswer:
-        stored = await self._ask(work)
-        await self._cache.remember({_key(work): CacheEntry.of(stored)})
-        return stored
+    async def _asked(self, work: Work) -> OutgoingRecord:
+        """What is to be published for a request nobody knew the answer of."""
+        try:
+            paid, leads = await self._fly(work)
+        except NotAnswered as end:
+            log.warning("not_answered", request_id=str(work.request.request_id), code=end.error.code)
+            return _outgoing(work, not_answered(work, end.status, end.error, end.attempts, self._now()))
+        except Deferred as delay:
+            metrics.DEFERRED.labels(delay.code).inc()
+            return retry_record_of(work.record, delay.due_at, work.attempts + 1, delay.code)
+        except Withdrawn:
+            return _outgoing(work, cancelled(work, None, self._now()))
+        if self._guard.is_cancelled(work):
+            return _outgoing(work, cancelled(work, paid.entry, self._now()))
+        source: Source = paid.source if leads else "shared_flight"
+        return _outgoing(work, completed(work, paid.entry.stored(), source, self._now()))
 
-    async def _ask(self, work: Work) -> StoredAnswer:
-        started_at = self._now()
-        paid = await self._caller.call(prompt_of(work.request, work.model), work.deadline)
-        return _stored(work, paid, started_at, self._lifetime(work.request.cache))
+    async def _fly(self, work: Work) -> tuple[Paid, bool]:
+        """The paid answer, and whether this request led the flight. Raises as `Payer.answer` does."""
+        key = (request_key_of(work), work.request.cache.mode == "refresh")
+        while True:
+            try:
+                return await self._flights.fly(key, lambda: self._payer.answer(work))
+            except Withdrawn:
+                if self._guard.is_cancelled(work):
+                    raise
+                # The one that led was cancelled; the others still want an answer.
+            except NotAnswered as end:
+                if end.status != "expired" or _has_passed(work.request.deadline, self._now()):
+                    raise
 
-    def _failed(self, work: Work, failure: CallFailed) -> PromptResult:
-        error = failure.error
-        log.warning(
-            "request_failed", request_id=str(work.request.request_id), code=error.code, attempts=failure.attempts
-        )
-        late = work.request.deadline is not None and self._now() >= work.request.deadline
-        detail = ErrorDetail(code=error.code, message=error.message)
-        return not_answered(work, "expired" if late else "failed", detail, failure.attempts, self._now())
+    def _dead_letter(self, record: Record, error: DecodeError, now: datetime) -> OutgoingRecord:
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        log.warning("dead_letter", reason=error.reason, **place)
+        metrics.DEAD_LETTERS.labels(error.reason).inc()
+        self._guard.saw(readable=False)
+        return dead_letter_of(record, error, now)
 
-    @staticmethod
-    def _outgoing(work: Work, result: PromptResult) -> OutgoingRecord:
-        waited = result.timing.completed_at - result.timing.accepted_at
-        _count(result.status, result.source or "none", [waited.total_seconds()])
-        return encode_result(result, work.traceparent)
-
-    async def _finish(self, known: Sequence[tuple[Record, OutgoingRecord]], release: Release) -> None:
+    async def _finish(self, known: Known, release: Release) -> None:
         if not known:
             return
         await self._publisher.publish([outgoing for _, outgoing in known])
+        self._failpoints.reach("after_publish")
         for record, _ in known:
             release(record)
+
+
+def _outgoing(work: Work, result: PromptResult) -> OutgoingRecord:
+    waited = result.timing.completed_at - result.timing.accepted_at
+    _count(result.status, result.source or "none", [waited.total_seconds()])
+    return encode_result(result, work.traceparent)
+
+
+def _has_passed(deadline: datetime | None, now: datetime) -> bool:
+    return deadline is not None and deadline <= now
 
 
 def _key(work: Work) -> CacheKey:
@@ -159,19 +185,3 @@ def _count(status: str, source: str, waited_seconds: Sequence[float]) -> None:
     observe = metrics.REQUEST_SECONDS.labels(source).observe
     for seconds in waited_seconds:
         observe(max(seconds, 0))
-
-
-def _stored(work: Work, paid: PaidReply, started_at: datetime, lifetime: timedelta) -> StoredAnswer:
-    reply = paid.reply
-    return StoredAnswer(
-        answer=Answer(text=reply.text, stop_reason=reply.stop_reason),
-        model=reply.model,
-        usage=reply.usage,
-        cost_usd=paid.cost_usd,
-        paid_by=work.request.request_id,
-        attempts=paid.attempts,
-        started_at=started_at,
-        completed_at=paid.completed_at,
-        model_ms=reply.model_ms,
-        expires_at=paid.completed_at + lifetime,
-    )

@@ -43,6 +43,11 @@ MODEL_TOKENS: Final = Histogram(
     ["gen_ai_request_model", "gen_ai_token_type"],
     buckets=_TOKEN_BUCKETS,
 )
+PAUSED_SCOPES: Final = Gauge(
+    "headrace_paused_scopes", "Models, or the whole account, that are not called now.", ["reason"]
+)
+DEFERRED: Final = Counter("headrace_deferred_total", "Requests put on the retry topic.", ["code"])
+LEDGER_WAITS: Final = Counter("headrace_ledger_waits_total", "Requests that waited for a claim of another worker.")
 COST_USD: Final = Counter("headrace_cost_usd_total", "Paid to the model.")
 UNPRICED_CALLS: Final = Counter(
     "headrace_unpriced_calls_total", "Paid calls whose price is unknown; their cost is unknown."
@@ -56,3 +61,14 @@ SINK_BATCH_SECONDS: Final = Histogram(
     "headrace_sink_batch_seconds", "One batch written.", ["store"], buckets=_LATENCY_BUCKETS
 )
 SINK_PAUSED: Final = Gauge("headrace_sink_paused", "1 while the store is down and the sink waits for it.", ["store"])
+
+RETRIES_WAITING: Final = Gauge("headrace_retries_waiting", "Requests held until they are due again.")
+RETRIES_NEXT_DUE: Final = Gauge(
+    "headrace_retries_next_due_seconds", "Until the next waiting request is due; 0 when none waits."
+)
+RETRIES_OVERDUE: Final = Gauge(
+    "headrace_retries_oldest_overdue_seconds", "How long the first due request has been due; 0 when none is."
+)
+RETRIES_RETURNED: Final = Counter(
+    "headrace_retries_returned_total", "Requests put back on their topic, by what had failed.", ["reason"]
+)

@@ -67,6 +67,27 @@ def from_entry(work: Work, entry: CacheEntry, source: Source, now: datetime) -> 
     return result_record(request_id, request.tenant, completed_at, value, work.traceparent)
 
 
+def cancelled(work: Work, billed: CacheEntry | None, now: datetime) -> PromptResult:
+    """The end of a request that was withdrawn; with `billed`, what its own call had cost by then."""
+    stored = billed.stored() if billed is not None and billed.paid_by == str(work.request.request_id) else None
+    error = ErrorDetail(code="cancelled", message="the request was cancelled")
+    if stored is None:
+        return not_answered(work, "cancelled", error, work.attempts, now)
+    return _result(
+        work,
+        "cancelled",
+        error=error,
+        source="model",
+        model=stored.model,
+        usage=stored.usage,
+        cost_usd=stored.cost_usd,
+        saved_usd=_NOTHING,
+        attempts=stored.attempts,
+        timing=_timing(work, stored.started_at, stored.completed_at, stored.model_ms),
+        paid_by=stored.paid_by,
+    )
+
+
 def not_answered(work: Work, status: Status, error: ErrorDetail, attempts: int, now: datetime) -> PromptResult:
     """A terminal result without an answer."""
     return _result(

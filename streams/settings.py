@@ -5,9 +5,9 @@ Order: arguments, then `HEADRACE_*` (and the SDK's `ANTHROPIC_*`), then a runnin
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -46,9 +46,21 @@ class Settings(BaseSettings):
     worker_name: str | None = None
     """Static membership id, unique per worker; a restart under the same name causes no rebalance."""
 
+    ledger_lease_seconds: Annotated[float, Field(ge=2, le=300)] = 12
+    """How long a claim outlives its worker's last heartbeat: what failover waits for, what a pause must not exceed."""
+    retry_ambiguous: bool = True
+    """Whether a call whose answer nobody saw is repeated, once; if not, its request ends as `outcome_unknown`."""
+    longest_pause_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
+    """No `retry-after` holds calls back longer than this; then one call finds out."""
+    condemned_after_deaths: Annotated[int, Field(ge=1, le=100)] = 3
+    """A record that workers died at so often becomes a dead letter."""
+    stall_seconds: Annotated[float, Field(ge=5, le=3600)] = 60
+    """A worker with lag and room that takes no record for so long ends itself, to be started anew."""
+    failpoints: dict[str, int] = {}
+    """Faults for tests: place and passage at which the process kills itself. Refused in production."""
+
     soft_deadline_seconds: Annotated[float, Field(gt=0, le=3600)] = 240
     hard_deadline_seconds: Annotated[float, Field(gt=0, le=3600)] = 300
-    model_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     retry_delays_seconds: Annotated[tuple[Annotated[float, Field(gt=0, le=6 * 60 * 60)], ...], Field(max_length=10)] = (
         60,
         120,
@@ -71,6 +83,12 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
+
+    @model_validator(mode="after")
+    def _no_faults_in_production(self) -> Self:
+        if self.failpoints and self.environment == "production":
+            raise ValueError("HEADRACE_FAILPOINTS is for tests; unset it, or set HEADRACE_ENVIRONMENT=local")
+        return self
 
     @property
     def rehearsed(self) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,21 +12,30 @@ from prometheus_client import Gauge
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from producers.kafka_publisher import KafkaPublisher
-from schemas.request import CachePolicy
+from producers.uuid7 import uuid7
 from schemas.topics import REQUEST_TOPIC_OF_LANE, Lane
 from streams import metrics
-from streams.admission import Admission, AdmissionRules
-from streams.answering import Answering, Lifetime
+from streams.admission import Admission, Work
+from streams.admission.deaths import DeathBook, Place
+from streams.admission.intake_guard import IntakeGuard, NoCancelledIds, NoFloodLimit
+from streams.admission.redis_deaths import RedisDeathBook
+from streams.answering import Answering, RecordCrashError
 from streams.cache.memory_cache import MemoryCache
 from streams.cache.redis_cache import RedisCache
 from streams.cache.tiers import TieredCache
+from streams.failpoints import Failpoints
 from streams.faust_worker import EngineSettings, FaustOffsetCommitter, WorkerApp, make_app
 from streams.health import serve_health
+from streams.ledger.memory_ledger import MemoryLedger
+from streams.ledger.port import Ledger
 from streams.logs import logger_named
 from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
-from streams.model.caller import ModelCaller, RetryRules
+from streams.model.gate import GateRules, ModelGate
 from streams.model.prices import cost_usd
+from streams.model.redis_pauses import RedisPauseBoard
+from streams.paying import Payer, PayingRules, PayingTools
 from streams.process import allow_many_connections, settle_memory
+from streams.retry_policy import RetryPolicy
 from streams.runner import Runner, RunnerLimits
 from streams.settings import Settings
 
@@ -47,50 +56,94 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-def lifetime_rule(settings: Settings) -> Lifetime:
-    """How long answers stay fresh: the request's own wish, else its freshness class."""
+def lifetime_rule(settings: Settings) -> Callable[[Work], timedelta]:
+    """How long answers stay fresh: the request's own wish, else its freshness class; one not to be kept, not at all."""
     by_class = {"stable": settings.stable_ttl_seconds, "volatile": settings.volatile_ttl_seconds}
 
-    def lifetime(policy: CachePolicy) -> timedelta:
+    def lifetime(work: Work) -> timedelta:
+        policy = work.request.cache
+        if policy.mode == "bypass":
+            return timedelta(0)
         return timedelta(seconds=policy.ttl_seconds or by_class[policy.freshness])
 
     return lifetime
 
 
-async def build_answering(settings: Settings, owned: AsyncExitStack) -> Answering:
-    """The answering steps over real adapters; what must be closed is put on `owned`."""
-    publisher = KafkaPublisher(settings.kafka)
-    owned.push_async_callback(publisher.close)
-    pool = BlockingConnectionPool.from_url(
-        settings.redis.get_secret_value(),
-        max_connections=_REDIS_CONNECTIONS,
-        timeout=_REDIS_TIMEOUT_SECONDS,
-        socket_timeout=_REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
-    )
-    redis = Redis.from_pool(pool)
-    owned.push_async_callback(redis.aclose)
-    if settings.model_key is None:
-        raise MissingKeyError
-    options = AnthropicOptions(timeout_seconds=settings.hard_deadline_seconds)
-    model = AnthropicModel(settings.model_key.get_secret_value(), settings.model_url, options)
-    owned.push_async_callback(model.close)
-    local = MemoryCache(settings.local_cache_bytes, timedelta(seconds=settings.local_cache_seconds), now_utc)
-    return Answering(
-        Admission(AdmissionRules(settings.default_model, timedelta(seconds=settings.soft_deadline_seconds))),
-        TieredCache(local, RedisCache(redis, now_utc)),
-        ModelCaller(model, cost_usd, RetryRules(attempts=settings.model_attempts), now_utc, Random()),  # noqa: S311 - jitter
-        publisher,
-        lifetime_rule(settings),
-        now_utc,
-    )
+class WorkerParts:
+    """One worker's adapters, built once, closed together; `background` runs as long as the worker does."""
+
+    def __init__(self, settings: Settings, owned: AsyncExitStack) -> None:
+        self.settings = settings
+        self.owned = owned
+        self.background: list[Coroutine[None, None, None]] = []
+        self.redis = self._redis()
+        self.deaths = RedisDeathBook(self.redis)
+        self.failpoints = Failpoints(settings.failpoints)
+
+    async def answering(self) -> Answering:
+        """The answering steps over real adapters."""
+        settings = self.settings
+        publisher = KafkaPublisher(settings.kafka)
+        self.owned.push_async_callback(publisher.close)
+        guard = IntakeGuard(NoCancelledIds(), NoFloodLimit(), await self.deaths.read(), settings.condemned_after_deaths)
+        local = MemoryCache(settings.local_cache_bytes, timedelta(seconds=settings.local_cache_seconds), now_utc)
+        cache = TieredCache(local, RedisCache(self.redis, now_utc))
+        payer = self._payer(cache, guard)
+        return Answering(guard, Admission(settings.default_model), cache, payer, publisher, self.failpoints, now_utc)
+
+    def _payer(self, cache: TieredCache, guard: IntakeGuard) -> Payer:
+        settings = self.settings
+        gate_rules = GateRules(longest_pause=timedelta(seconds=settings.longest_pause_seconds))
+        gate = ModelGate(RedisPauseBoard(self.redis), gate_rules, now_utc)
+        self.background.append(gate.follow_board())
+        rules = PayingRules(
+            soft_limit=timedelta(seconds=settings.soft_deadline_seconds),
+            retries=RetryPolicy.of_seconds(*settings.retry_delays_seconds),
+            retry_ambiguous=settings.retry_ambiguous,
+        )
+        tools = PayingTools(
+            price=cost_usd,
+            lifetime=lifetime_rule(settings),
+            is_cancelled=guard.is_cancelled,
+            now=now_utc,
+            new_id=uuid7,
+            random=Random(),  # noqa: S311 - jitter
+            failpoints=self.failpoints,
+        )
+        return Payer(self._ledger(), self._model(), gate, cache, rules, tools)
+
+    def _ledger(self) -> Ledger:
+        return MemoryLedger(str(uuid7()), now_utc)
+
+    def _model(self) -> AnthropicModel:
+        settings = self.settings
+        if settings.model_key is None:
+            raise MissingKeyError
+        options = AnthropicOptions(timeout_seconds=settings.hard_deadline_seconds)
+        model = AnthropicModel(settings.model_key.get_secret_value(), settings.model_url, options)
+        self.owned.push_async_callback(model.close)
+        return model
+
+    def _redis(self) -> "Redis":
+        pool = BlockingConnectionPool.from_url(
+            self.settings.redis.get_secret_value(),
+            max_connections=_REDIS_CONNECTIONS,
+            timeout=_REDIS_TIMEOUT_SECONDS,
+            socket_timeout=_REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+        )
+        redis = Redis.from_pool(pool)
+        self.owned.push_async_callback(redis.aclose)
+        return redis
 
 
-def build_engine(settings: Settings, lane: Lane, answering: Answering, failed: asyncio.Event) -> WorkerApp:
-    """One lane's Faust app over a Runner of its own; a bug in answering sets `failed`."""
+def build_engine(
+    settings: Settings, lane: Lane, answering: Answering, on_crash: Callable[[BaseException], None]
+) -> WorkerApp:
+    """One lane's Faust app over a Runner of its own; a bug in answering is told to `on_crash`."""
     committer = FaustOffsetCommitter()
     limits = RunnerLimits(settings.max_in_flight, settings.max_in_flight_bytes, settings.batch_records)
-    runner = Runner(answering.answer, committer, limits, lambda _: failed.set())
+    runner = Runner(answering.answer, committer, limits, on_crash)
     _watch(runner, lane)
     engine = EngineSettings(
         bootstrap_servers=settings.kafka,
@@ -108,21 +161,41 @@ def build_engine(settings: Settings, lane: Lane, answering: Answering, failed: a
 async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
     """Answer requests of `lanes` until SIGTERM or SIGINT (0) or a failure (1); both drain first."""
     failed, stopped_by_signal = asyncio.Event(), asyncio.Event()
+    failures: list[BaseException] = []
+
+    def on_crash(error: BaseException) -> None:
+        failures.append(error)
+        failed.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped_by_signal.set)
     async with AsyncExitStack() as owned:
-        answering = await build_answering(settings, owned)
-        apps = [build_engine(settings, lane, answering, failed) for lane in lanes]
+        parts = WorkerParts(settings, owned)
+        answering = await parts.answering()
+        apps = [build_engine(settings, lane, answering, on_crash) for lane in lanes]
         port = serve_health(settings.metrics_host, settings.metrics_port, lambda: _problem(apps))
         log.info("starting", lanes=list(lanes), kafka=settings.kafka, rehearsed=settings.rehearsed, metrics_port=port)
         allow_many_connections()
         settle_memory()
+        background = [asyncio.ensure_future(each) for each in parts.background]
         await asyncio.gather(*(app.start() for app in apps))
         await _first_of(failed, stopped_by_signal, *(app.crash_event for app in apps))
         await asyncio.gather(*(app.stop() for app in apps))
+        await _bury(failures, parts.deaths)
+        for task in background:
+            task.cancel()
     log.info("stopped", by_signal=stopped_by_signal.is_set())
-    return 0 if stopped_by_signal.is_set() else 1
+    return 0 if stopped_by_signal.is_set() and not failures else 1
+
+
+async def _bury(failures: Sequence[BaseException], deaths: DeathBook) -> None:
+    """Write down the records this worker dies at, so that one of them cannot kill for ever."""
+    for failure in failures:
+        if isinstance(failure, RecordCrashError):
+            place = Place.of(failure.record)
+            log.error("died_at_record", topic=place.topic, partition=place.partition, offset=place.offset)
+            await deaths.write(place)
 
 
 async def _first_of(*events: asyncio.Event) -> None:

@@ -60,7 +60,7 @@ class BatchWriter:
             self._store.write(batch)
         except BadRow as error:
             if len(batch.items) == 1:
-                return [(batch.items[0].record, DecodeError("unreadable_record", str(error)))]
+                return [(batch.items[0].record, DecodeError("refused_by_store", str(error)))]
             first, second = batch.halves()
             return [*self._write(first), *self._write(second)]
         return []

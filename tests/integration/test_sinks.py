@@ -147,7 +147,7 @@ def test_a_bad_row_is_set_aside_alone(store: StoreName, settings: Settings) -> N
     )
     with running(store, settings) as sink:
         sink.step_until(lambda: counted(store, settings, good) == len(good))
-        sink.step_until(lambda: dead_letters(settings.kafka, key) >= {b"unreadable_record", b"not_json"})
+        sink.step_until(lambda: dead_letters(settings.kafka, key) >= {b"refused_by_store", b"not_json"})
     assert counted(store, settings, [bad]) == 0
 
 

@@ -1,0 +1,62 @@
+"""What keeps a worker from harm at the intake: records that kill, floods of unreadable ones, cancelled requests."""
+
+from collections.abc import Mapping
+from typing import Protocol
+from uuid import UUID
+
+from schemas.dead_letter import DecodeError
+from schemas.record import Record
+from streams.admission.admission import Work
+from streams.admission.deaths import Place
+
+
+class CancelledIds(Protocol):
+    """Which requests were cancelled."""
+
+    def is_cancelled(self, tenant: str, request_id: UUID) -> bool: ...
+
+
+class FloodLimit(Protocol):
+    """When unreadable records are so many that the fault is not theirs."""
+
+    def saw(self, *, readable: bool) -> None:
+        """Count one record. Raises DeadLetterFloodError at the limit."""
+        ...
+
+
+class NoCancelledIds:
+    """Nothing is ever cancelled: where no control topic is followed."""
+
+    def is_cancelled(self, tenant: str, request_id: UUID) -> bool:
+        del tenant, request_id
+        return False
+
+
+class NoFloodLimit:
+    """Lets any share of unreadable records pass."""
+
+    def saw(self, *, readable: bool) -> None:
+        del readable
+
+
+class IntakeGuard:
+    """`deaths` says at which records workers died before; from `condemned_after` on a record is set aside."""
+
+    def __init__(
+        self, cancelled: CancelledIds, limit: FloodLimit, deaths: Mapping[Place, int], condemned_after: int = 3
+    ) -> None:
+        self._cancelled = cancelled
+        self._limit = limit
+        self._condemned = {place for place, count in deaths.items() if count >= condemned_after}
+
+    def check(self, record: Record) -> None:
+        """Raises DecodeError for a record that workers died at too often."""
+        if self._condemned and Place.of(record) in self._condemned:
+            raise DecodeError("crash_loop", "workers died at this record again and again; see the worker's log")
+
+    def saw(self, *, readable: bool) -> None:
+        """Count one record. Raises DeadLetterFloodError when so many are unreadable that something else is wrong."""
+        self._limit.saw(readable=readable)
+
+    def is_cancelled(self, work: Work) -> bool:
+        return self._cancelled.is_cancelled(work.request.tenant, work.request.request_id)

@@ -1,0 +1,27 @@
+"""Places where a fault test ends the process at once. Empty unless set; production settings refuse them."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+Place = Literal["before_call", "after_reply", "after_settle", "after_publish"]
+
+
+class Failpoints:
+    """`{place: n}`: the n-th passage through `place` kills the process, as `kill -9` would."""
+
+    def __init__(self, kill_at: Mapping[str, int] | None = None) -> None:
+        unknown = set(kill_at or {}) - set(get_args(Place))
+        if unknown:
+            raise ValueError(f"unknown failpoints {sorted(unknown)}; known: {', '.join(get_args(Place))}")
+        self._kill_at = dict(kill_at or {})
+        self._passed: Counter[str] = Counter()
+
+    def reach(self, place: Place) -> None:
+        if not self._kill_at:
+            return
+        self._passed[place] += 1
+        if self._passed[place] == self._kill_at.get(place):
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,40 @@
+"""How asking for an answer can end."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from schemas.result import ErrorDetail
+from streams.cache.stored_answer import CacheEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """An answer that is in the ledger; `source` says whether this flight called for it."""
+
+    entry: CacheEntry
+    source: Literal["model", "ledger"]
+
+
+class NotAnswered(Exception):  # noqa: N818 - says what happened
+    """The request ends without an answer."""
+
+    def __init__(self, error: ErrorDetail, attempts: int, status: Literal["failed", "expired"] = "failed") -> None:
+        super().__init__(error.code)
+        self.error = error
+        self.attempts = attempts
+        self.status: Literal["failed", "expired"] = status
+
+
+class Deferred(Exception):  # noqa: N818 - says what happens next
+    """Definitely not answered and not paid; to be asked again at `due_at`, by way of the retry topic."""
+
+    def __init__(self, code: str, attempts: int, due_at: datetime) -> None:
+        super().__init__(code)
+        self.code = code
+        self.attempts = attempts
+        self.due_at = due_at
+
+
+class Withdrawn(Exception):  # noqa: N818 - says what happened
+    """Cancelled before anything was sent."""
