@@ -7,8 +7,9 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from schemas.identity import Fingerprint
 from streams.cache.memory_cache import MemoryCache
-from streams.cache.port import AnswerCache, CacheKey, CacheUnavailable
+from streams.cache.port import AnswerCache, CacheKey, CacheUnavailable, cache_key_of
 from streams.cache.redis_cache import RedisCache
 from streams.cache.tiers import TieredCache
 from tests.builders import Clock, a_key, an_entry
@@ -48,6 +49,11 @@ def some_keys(count: int) -> list[CacheKey]:
     """Keys that no other test uses."""
     run = uuid4().hex
     return [a_key(f"{run}:{number}") for number in range(count)]
+
+
+def test_no_key_of_one_tenant_names_an_answer_of_another() -> None:
+    fingerprint = Fingerprint("0" * 64)
+    assert cache_key_of("meridian", fingerprint) != cache_key_of("aurora", fingerprint)
 
 
 async def test_entries_come_in_the_order_of_the_keys_asked(cache: AnswerCache, clock: Clock) -> None:

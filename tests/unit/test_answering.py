@@ -232,6 +232,14 @@ async def test_refresh_asks_and_stores() -> None:
     assert len(stage.model.calls) == 2
 
 
+async def test_a_neighbours_hit_is_not_given_to_bypass_or_refresh() -> None:
+    stage = Stage("old", "bypassed", "refreshed")
+    await stage.answer(question(1))
+    policies = [CachePolicy(), CachePolicy(mode="bypass"), CachePolicy(mode="refresh")]
+    results = await stage.answer(*(question(number, cache=policy) for number, policy in enumerate(policies, 2)))
+    assert [text_of(result) for result in results] == ["old", "bypassed", "refreshed"]
+
+
 async def test_an_undecodable_record_becomes_a_dead_letter_while_its_neighbours_are_answered() -> None:
     stage = Stage()
     broken = a_record(7, value=b"\xff{")
