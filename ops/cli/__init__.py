@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import bench, bulk, demo, doctor, migrate, rehearse, sink, stack, submit, topics, watch, worker
+from ops.cli import bench, bulk, demo, doctor, migrate, rehearse, retries, sink, stack, submit, topics, watch, worker
 from ops.cli.errors import FAILED, CommandError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)
 app.command("worker")(worker.worker)
 app.command("sink")(sink.sink)
+app.command("retries")(retries.retries)
 app.command("migrate")(migrate.migrate)
 app.command("rehearse")(rehearse.rehearse)
 app.command("submit")(submit.submit)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from signal import SIGTERM, Signals
 from typing import Literal
 
-Kind = Literal["server", "model", "worker", "sink", "gateway"]
+Kind = Literal["server", "model", "worker", "sink", "retries", "gateway"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,9 @@ class _Headrace:
     def part(self, name: str, kind: Kind, *arguments: str) -> Part:
         port = choose_port()
         own = {"HEADRACE_METRICS_PORT": str(port), "HEADRACE_WORKER_NAME": name}
-        grace_seconds = _SINK_GRACE_SECONDS if kind == "sink" else self.drain_seconds + _AFTER_DRAIN_SECONDS
+        grace_seconds = (
+            _SINK_GRACE_SECONDS if kind in {"sink", "retries"} else self.drain_seconds + _AFTER_DRAIN_SECONDS
+        )
         return Part(
             name,
             kind,
@@ -66,6 +68,7 @@ def whole_stack(home: Home, settings: Settings, workers: int) -> Plan:
         Step(Errand("migrate", ours.command("migrate")), ("postgres", "clickhouse")),
         Step(Errand("topics", ours.command("topics", "apply")), ("kafka",)),
         *(Step(part, ready) for part in _workers(ours, workers)),
+        Step(ours.part("retries", "retries", "retries"), ready),
         Step(ours.part("sink-clickhouse", "sink", "sink", "clickhouse"), ready),
         Step(ours.part("sink-postgres", "sink", "sink", "postgres"), ready),
     )

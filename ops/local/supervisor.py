@@ -17,7 +17,7 @@ from ops.local.upkeep import ErrandUpkeep, PartUpkeep
 Report = Callable[[StackState], None]
 
 # Who writes ends before who is written to, so that each can finish what it has in hand.
-STOP_ORDER: tuple[tuple[Kind, ...], ...] = (("gateway", "worker"), ("sink",), ("model", "server"))
+STOP_ORDER: tuple[tuple[Kind, ...], ...] = (("gateway", "worker"), ("sink", "retries"), ("model", "server"))
 
 _BUSY_POLL_SECONDS = 0.03
 _IDLE_POLL_SECONDS = 0.25

@@ -17,6 +17,7 @@ ONE_SHOT = {"topics", "migrate"}
 COMMANDS = {
     "worker": "worker --lane interactive",
     "worker-bulk": "worker --lane bulk",
+    "retries": "retries",
     "sink-clickhouse": "sink clickhouse",
     "sink-postgres": "sink postgres",
     "rehearsal": "rehearse --host 0.0.0.0 --port 8787",

@@ -1,0 +1,134 @@
+"""`KafkaRetrySource`: a RetrySource on confluent-kafka; what is done beyond the offset is committed beside it."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from schemas.record import Record
+from schemas.topics import RETRY
+from streams.finished_ahead import finished_in, note_of
+from streams.logs import logger_named
+from streams.offsets import Partition
+from streams.retry_shelf import Position
+
+log = logger_named("retries")
+
+GROUP: Final = "headrace-retries"
+_ANSWER_SECONDS: Final = 10.0
+
+OnAssigned = Callable[[Mapping[Partition, Collection[int]]], None]
+
+
+class OnRevoked(Protocol):
+    def __call__(self, partitions: Collection[Partition], *, lost: bool = False) -> None: ...
+
+
+class KafkaRetrySource:
+    """Reads the retry topic until `close`."""
+
+    def __init__(self, bootstrap_servers: str, session_timeout_seconds: float = 45, member: str | None = None) -> None:
+        self._consumer = Consumer(_configuration(bootstrap_servers, session_timeout_seconds, member))
+        self._told: str | None = None
+
+    def subscribe(self, on_assigned: OnAssigned, on_revoked: OnRevoked) -> None:
+        def assigned(_: Any, partitions: list[TopicPartition]) -> None:
+            on_assigned(self._finished_ahead(partitions))
+
+        def revoked(_: Any, partitions: list[TopicPartition]) -> None:
+            on_revoked(_places(partitions))
+
+        def lost(_: Any, partitions: list[TopicPartition]) -> None:
+            on_revoked(_places(partitions), lost=True)
+
+        self._consumer.subscribe([RETRY], on_assign=assigned, on_revoke=revoked, on_lost=lost)
+
+    def read(self, at_most: int, timeout_seconds: float) -> Sequence[Record]:
+        """See RetrySource. Raises KafkaException where the client cannot go on."""
+        # `consume` waits for a full batch; so wait for one record, then take what else is there.
+        first = self._consumer.poll(timeout_seconds)
+        if first is None:
+            return []
+        records = []
+        for message in (first, *self._consumer.consume(at_most - 1, 0)):
+            error = message.error()
+            if error is None:
+                records.append(_record(message))
+            else:
+                self._tell(error)
+        return records
+
+    def commit(self, positions: Mapping[Partition, Position]) -> bool:
+        """See RetrySource."""
+        offsets = [
+            TopicPartition(topic, number, next_offset, note_of(next_offset, ahead))
+            for (topic, number), (next_offset, ahead) in positions.items()
+        ]
+        try:
+            taken = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            log.warning("commit failed", error=error.args[0].str())
+            return False
+        return all(each.error is None for each in taken or ())
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """See RetrySource."""
+        self._consumer.pause([TopicPartition(*partition) for partition in partitions])
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        """See RetrySource."""
+        self._consumer.resume([TopicPartition(*partition) for partition in partitions])
+
+    def close(self) -> None:
+        """Leave the group, so that others take over at once."""
+        self._consumer.close()
+
+    def _finished_ahead(self, partitions: list[TopicPartition]) -> dict[Partition, Collection[int]]:
+        try:
+            committed = self._consumer.committed(partitions, timeout=_ANSWER_SECONDS)
+        except KafkaException as error:
+            # Some are sent a second time then; the ledger answers those without a second call.
+            log.warning("what was done before is not known", error=error.args[0].str())
+            committed = partitions
+        return {
+            Partition(each.topic, each.partition): finished_in(each.offset, each.metadata) if each.offset >= 0 else ()
+            for each in committed
+        }
+
+    def _tell(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise KafkaException(error)
+        if error.str() != self._told:  # the client repeats itself until it is well again
+            self._told = error.str()
+            log.warning("reading fails", error=error.str())
+
+
+def _places(partitions: list[TopicPartition]) -> list[Partition]:
+    return [Partition(each.topic, each.partition) for each in partitions]
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        tuple(message.headers() or ()),
+        message.timestamp()[1],
+    )
+
+
+def _configuration(bootstrap_servers: str, session_timeout_seconds: float, member: str | None) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "group.id": GROUP,
+        "client.id": GROUP,
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": int(session_timeout_seconds * 1000),
+        # What waits here beyond the shelves; the shelves have their own bound.
+        "queued.max.messages.kbytes": 8 * 1024,
+        **({"group.instance.id": member} if member else {}),
+    }
