@@ -66,7 +66,7 @@ def some_work(request: PromptRequest | None = None, *, started_at: datetime = A_
         "model": request.model or MODEL,
         "fingerprint": fingerprint_of(request, request.model or MODEL),
         "started_at": started_at,
-        "deadline": started_at + timedelta(seconds=240),
+        "attempts": 0,
         "traceparent": None,
     }
     return Work(**(fields | given))

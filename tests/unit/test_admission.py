@@ -1,4 +1,4 @@
-"""Who is let in, as what, until when; who is not, and why."""
+"""Who is let in, and as what; who is not, and why."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -8,11 +8,11 @@ from hypothesis import given
 
 from schemas.fingerprint import fingerprint_of
 from schemas.request import PromptRequest
-from streams.admission import Admission, AdmissionRules, Refusal, Work
+from streams.admission import Admission, Refusal, Work
 from tests.builders import A_TIME, MODEL, a_request, asking
 from tests.unit.events import requests
 
-ADMISSION = Admission(AdmissionRules(MODEL, timedelta(seconds=240)))
+ADMISSION = Admission(MODEL)
 
 
 def admitted(request: PromptRequest, traceparent: str | None = None) -> Work | Refusal:
@@ -44,14 +44,11 @@ def test_a_request_is_asked_of_the_model_it_names() -> None:
 
 
 def test_time_is_counted_from_when_the_record_was_taken() -> None:
-    work = let_in(accepted_at=A_TIME - timedelta(days=3))
-    assert (work.started_at, work.deadline) == (A_TIME, A_TIME + timedelta(seconds=240))
+    assert let_in(accepted_at=A_TIME - timedelta(days=3)).started_at == A_TIME
 
 
-@pytest.mark.parametrize(("own_seconds", "expected_seconds"), [(10, 10), (100_000, 240)])
-def test_the_sooner_deadline_holds(own_seconds: int, expected_seconds: int) -> None:
-    work = let_in(deadline=A_TIME + timedelta(seconds=own_seconds))
-    assert work.deadline == A_TIME + timedelta(seconds=expected_seconds)
+def test_a_first_delivery_has_burnt_no_attempt() -> None:
+    assert let_in().attempts == 0
 
 
 @pytest.mark.parametrize(
@@ -106,4 +103,4 @@ def test_every_valid_request_is_let_in_or_refused(request: PromptRequest) -> Non
     outcome = admitted(request)
     work = outcome.work if isinstance(outcome, Refusal) else outcome
     assert work.request is request
-    assert isinstance(outcome, Refusal) or A_TIME < work.deadline <= A_TIME + timedelta(seconds=240)
+    assert work.started_at == A_TIME
