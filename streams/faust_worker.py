@@ -23,6 +23,7 @@ log = logger_named("faust_worker")
 _MONTH_SECONDS = 30 * 24 * 60 * 60
 _POLL_RECORDS = 500
 _BUFFERED_BATCHES = 8
+_LAG_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class EngineSettings:
     commit_interval_seconds: float = 0.5
     drain_seconds: float = 20
     max_record_bytes: int = 2 * 1024 * 1024
+    stall_seconds: float = 60
+    """So long without a record while there is lag and room, and the app gives up: a silent consumer never wakes."""
 
 
 class FaustOffsetCommitter:
@@ -62,6 +65,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         self._runner = runner
         self._engine = settings
         self._ready = False
+        self._assigned_at = 0.0
         self.on_partitions_revoked.connect(self._let_go, weak=False)
         self.on_before_shutdown.connect(self._drain, weak=False)
         self.agent(
@@ -72,6 +76,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             name=f"answer-{settings.topic}",
         )(self._take)
         self.task(self._commit_regularly)
+        self.task(self._watch_progress)
 
     async def _take(self, stream: Any) -> None:
         batches = stream.noack()
@@ -98,6 +103,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         # Before Faust resumes the flow: a record without a line would be dropped.
         self._ready = True
+        self._assigned_at = asyncio.get_running_loop().time()
         self._runner.on_assigned(map(_partition_of, assigned), generation_id)
         log.info("assigned", topic=self._engine.topic, partitions=len(assigned), generation=generation_id)
         await super()._on_partitions_assigned(assigned, generation_id)
@@ -115,6 +121,38 @@ class WorkerApp(faust.App):  # type: ignore[misc]
             await asyncio.sleep(self._engine.commit_interval_seconds)
             if not self.rebalancing:
                 await self._runner.commit()
+
+    async def _watch_progress(self) -> None:
+        while not self.should_stop:
+            await asyncio.sleep(self._engine.stall_seconds / 4)
+            if self._may_be_stalled() and await self._has_lag():
+                log.error("stalled", topic=self._engine.topic, next_step="the worker ends and is to be started again")
+                await self.crash(StalledError(self._engine.topic))
+
+    def _may_be_stalled(self) -> bool:
+        if self.rebalancing or not self._runner.partitions or not self._runner.has_room:
+            return False
+        since = max(self._runner.taken_at, self._assigned_at)
+        return asyncio.get_running_loop().time() - since > self._engine.stall_seconds
+
+    async def _has_lag(self) -> bool:
+        try:
+            async with asyncio.timeout(_LAG_SECONDS):
+                partitions = self.consumer.assignment()
+                ends = await self.consumer.highwaters(*partitions)
+                behind = [partition for partition, end in ends.items() if end > await self._position(partition)]
+        except Exception as error:  # noqa: BLE001 - a broker that is away is no stall; it is asked again
+            log.warning("lag_unknown", reason=type(error).__name__)
+            return False
+        return bool(behind)
+
+    async def _position(self, partition: TP) -> int:
+        taken = self._runner.next_offset(_partition_of(partition))
+        return taken if taken is not None else int(await self.consumer.position(partition) or 0)
+
+
+class StalledError(RuntimeError):
+    """Partitions are held, there is lag and room, and nothing is taken."""
 
 
 def make_app(settings: EngineSettings, runner: Runner, committer: FaustOffsetCommitter) -> WorkerApp:

@@ -51,6 +51,10 @@ class OffsetLine:
             self._next_offset = first + 1
 
     @property
+    def next_to_take(self) -> int | None:
+        return None if self._last_taken is None else self._last_taken + 1
+
+    @property
     def unfinished(self) -> int:
         return len(self._taken) - len(self._finished)
 

@@ -65,6 +65,7 @@ class Runner:
         self._in_flight = 0
         self._in_flight_bytes = 0
         self._late = 0
+        self._taken_at = 0.0
         self._crashed = False
 
     @property
@@ -84,6 +85,20 @@ class Runner:
         """Records that finished after their partition was taken away."""
         return self._late
 
+    @property
+    def taken_at(self) -> float:
+        """When a record was last taken, on the loop's clock; 0 before the first."""
+        return self._taken_at
+
+    @property
+    def has_room(self) -> bool:
+        return self._in_flight < self._limits.records and self._in_flight_bytes < self._limits.bytes
+
+    def next_offset(self, partition: Partition) -> int | None:
+        """The offset after the last one taken; None before the first."""
+        line = self._lines.get(partition)
+        return None if line is None else line.next_to_take
+
     async def submit(self, record: Record) -> None:
         """Take one record, waiting while too much is unfinished. An older generation's or a repeated one is dropped."""
         line = self._line_of(record)
@@ -95,6 +110,7 @@ class Runner:
             return
         self._in_flight += 1
         self._in_flight_bytes += record.size_bytes
+        self._taken_at = asyncio.get_running_loop().time()
         self._waiting.append(record)
         if len(self._waiting) >= self._limits.batch_records:
             self._dispatch()

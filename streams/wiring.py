@@ -154,6 +154,7 @@ def build_engine(
         session_timeout_seconds=settings.session_timeout_seconds,
         commit_interval_seconds=settings.commit_interval_seconds,
         drain_seconds=settings.drain_seconds,
+        stall_seconds=settings.stall_seconds,
     )
     return make_app(engine, runner, committer)
 

@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from ops.cli import bench, bulk, demo, doctor, migrate, rehearse, retries, sink, stack, submit, topics, watch, worker
+from ops.cli import (
+    bench,
+    bulk,
+    demo,
+    doctor,
+    migrate,
+    rehearse,
+    resume,
+    retries,
+    sink,
+    stack,
+    submit,
+    topics,
+    watch,
+    worker,
+)
 from ops.cli.errors import FAILED, CommandError
 
 app = typer.Typer(
@@ -39,6 +54,7 @@ app.command("worker")(worker.worker)
 app.command("sink")(sink.sink)
 app.command("retries")(retries.retries)
 app.command("migrate")(migrate.migrate)
+app.command("resume")(resume.resume)
 app.command("rehearse")(rehearse.rehearse)
 app.command("submit")(submit.submit)
 app.command("watch")(watch.watch)
