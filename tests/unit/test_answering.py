@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -14,16 +15,22 @@ from producers.publisher import PublishError, Refusal
 from schemas.record import OutgoingRecord, Record
 from schemas.request import CachePolicy
 from schemas.result import PromptResult
-from schemas.topics import DEAD_LETTERS, RESULTS
-from streams.admission import Admission, AdmissionRules
+from schemas.topics import DEAD_LETTERS, RESULTS, RETRY
+from streams.admission import Admission
+from streams.admission.intake_guard import IntakeGuard, NoCancelledIds, NoFloodLimit
 from streams.answering import Answering
 from streams.cache.memory_cache import MemoryCache
 from streams.cache.port import AnswerCache, CacheKey, CacheUnavailable
 from streams.cache.stored_answer import CacheEntry
 from streams.cache.tiers import TieredCache
-from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused, ModelRejected
-from streams.model.caller import ModelCaller, RetryRules
+from streams.errors import ModelBusy, ModelError, ModelRejected
+from streams.failpoints import Failpoints
+from streams.ledger.memory_ledger import MemoryLedger, MemoryLedgerStore
+from streams.model.gate import GateRules, ModelGate
+from streams.model.memory_pauses import MemoryPauseBoard
 from streams.model.scripted import ScriptedModel
+from streams.paying import Payer
+from streams.paying.rules import PayingRules, PayingTools
 from tests.answers_by_hand import until
 from tests.builders import A_TIME, MODEL, Clock, a_record, a_request, an_id, asking, result_in
 
@@ -71,6 +78,7 @@ class Stage:
         self.publisher = publisher or MemoryPublisher()
         self.shared = shared or self._tier()
         self.released: list[Record] = []
+        self.ledger_store = MemoryLedgerStore()
         self.answering = self._worker(self.shared)
 
     async def answer(self, *records: Record) -> list[PromptResult]:
@@ -86,15 +94,22 @@ class Stage:
         self.answering = self._worker(self.shared)
 
     def _worker(self, shared: AnswerCache) -> Answering:
-        rules = RetryRules(attempts=3, first_delay=timedelta(seconds=1))
-        return Answering(
-            Admission(AdmissionRules(MODEL, timedelta(seconds=240))),
-            TieredCache(self._tier(), shared),
-            ModelCaller(self.model, lambda *_: PRICE, rules, self.clock, Random(7), self._sleep),  # noqa: S311 - jitter
-            self.publisher,
-            lambda policy: timedelta(seconds=policy.ttl_seconds or 3600),
-            self.clock,
+        cache = TieredCache(self._tier(), shared)
+        guard = IntakeGuard(NoCancelledIds(), NoFloodLimit(), {})
+        tools = PayingTools(
+            price=lambda *_: PRICE,
+            lifetime=lambda work: timedelta(seconds=work.request.cache.ttl_seconds or 3600),
+            is_cancelled=guard.is_cancelled,
+            now=self.clock,
+            new_id=uuid4,
+            random=Random(7),  # noqa: S311 - jitter
+            failpoints=Failpoints(),
+            sleep=self._sleep,
         )
+        gate = ModelGate(MemoryPauseBoard(), GateRules(), self.clock, self._sleep)
+        ledger = MemoryLedger(str(uuid4()), self.clock, self.ledger_store)
+        payer = Payer(ledger, self.model, gate, cache, PayingRules(), tools)
+        return Answering(guard, Admission(MODEL), cache, payer, self.publisher, Failpoints(), self.clock)
 
     def _tier(self) -> MemoryCache:
         return MemoryCache(2**20, timedelta(hours=1), self.clock)
@@ -190,7 +205,7 @@ async def test_a_failure_is_shared_by_those_who_waited_for_the_same_call() -> No
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_the_payer_redelivered_gets_the_very_same_result(*, elsewhere: bool) -> None:
-    stage = Stage(BUSY, "vlan 1")
+    stage = Stage("vlan 1")
     await stage.answer(question(1))
     stage.clock.advance(30)
     if elsewhere:
@@ -199,7 +214,7 @@ async def test_the_payer_redelivered_gets_the_very_same_result(*, elsewhere: boo
     first, again = stage.publisher.records
     assert again == first
     assert result_in(again).source == "model"
-    assert len(stage.model.calls) == 2
+    assert len(stage.model.calls) == 1
 
 
 async def test_a_request_published_twice_in_one_batch_gets_the_same_result_twice() -> None:
@@ -261,17 +276,6 @@ async def test_a_passed_deadline_expires_without_a_call() -> None:
     assert stage.model.calls == []
 
 
-async def test_a_deadline_that_passes_while_it_is_asked_expires_the_request() -> None:
-    stage = Stage(BUSY, ModelAmbiguous("timeout", "No answer came."))
-    deadline = A_TIME + timedelta(seconds=2)
-    stage.model.latency_seconds = 0.01
-    answered = asyncio.create_task(stage.answer(question(1, deadline=deadline)))
-    await until(lambda: len(stage.model.calls) == 2)
-    stage.clock.advance(5)
-    [result] = await answered
-    assert (result.status, result.attempts) == ("expired", 2)
-
-
 @pytest.mark.parametrize(
     ("template", "code"), [("no-such@1", "unknown_template"), ("config-review@1", "missing_variable")]
 )
@@ -284,29 +288,20 @@ async def test_a_template_that_does_not_fit_is_rejected_with_its_code(template: 
     assert stage.model.calls == []
 
 
-async def test_a_busy_model_is_asked_again_and_the_attempts_are_counted() -> None:
-    stage = Stage(BUSY, BUSY, "vlan 1")
-    [result] = await stage.answer(question(1))
-    assert (result.status, result.attempts, text_of(result)) == ("completed", 3, "vlan 1")
+async def test_what_may_pass_goes_to_the_retry_topic_and_is_released() -> None:
+    stage = Stage(BUSY)
+    assert await stage.answer(question(1)) == []
+    [retry] = stage.publisher.records
+    assert (retry.topic, retry.value) == (RETRY, question(1).value)
+    assert stage.released == [question(1)]
 
 
-@pytest.mark.parametrize(
-    ("script", "code", "attempts"),
-    [
-        ([ModelRejected("invalid_request_error", "No.")], "invalid_request_error", 1),
-        ([ModelPaused("billing_error", "Pay.")], "billing_error", 1),
-        ([BUSY, BUSY, BUSY], "overloaded_error", 3),
-    ],
-    ids=["rejected", "paused", "always busy"],
-)
-async def test_no_answer_is_a_failed_result_with_the_apis_code(
-    script: list[ModelError], code: str, attempts: int
-) -> None:
-    stage = Stage(*script)
+async def test_a_final_refusal_is_a_failed_result_with_the_apis_code() -> None:
+    stage = Stage(ModelRejected("invalid_request_error", "No."))
     [result] = await stage.answer(question(1))
-    assert (result.status, result.attempts, result.cost_usd) == ("failed", attempts, Decimal(0))
+    assert (result.status, result.attempts, result.cost_usd) == ("failed", 1, Decimal(0))
     assert result.error is not None
-    assert (result.error.code, result.error.message) == (code, script[-1].message)
+    assert (result.error.code, result.error.message) == ("invalid_request_error", "No.")
     assert stage.released == [question(1)]
 
 
