@@ -1,6 +1,7 @@
 """`KafkaRetrySource`: a RetrySource on confluent-kafka; what is done beyond the offset is committed beside it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -20,6 +21,17 @@ _ANSWER_SECONDS: Final = 10.0
 OnAssigned = Callable[[Mapping[Partition, Collection[int]]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class RetryMember:
+    """As whom the topic is read."""
+
+    bootstrap_servers: str
+    session_timeout_seconds: float = 45
+    name: str | None = None
+    """Static membership id; a restart under the same one causes no rebalance."""
+    group: str = GROUP
+
+
 class OnRevoked(Protocol):
     def __call__(self, partitions: Collection[Partition], *, lost: bool = False) -> None: ...
 
@@ -27,8 +39,8 @@ class OnRevoked(Protocol):
 class KafkaRetrySource:
     """Reads the retry topic until `close`."""
 
-    def __init__(self, bootstrap_servers: str, session_timeout_seconds: float = 45, member: str | None = None) -> None:
-        self._consumer = Consumer(_configuration(bootstrap_servers, session_timeout_seconds, member))
+    def __init__(self, member: RetryMember) -> None:
+        self._consumer = Consumer(_configuration(member))
         self._told: str | None = None
 
     def subscribe(self, on_assigned: OnAssigned, on_revoked: OnRevoked) -> None:
@@ -119,16 +131,16 @@ def _record(message: Any) -> Record:
     )
 
 
-def _configuration(bootstrap_servers: str, session_timeout_seconds: float, member: str | None) -> dict[str, Any]:
+def _configuration(member: RetryMember) -> dict[str, Any]:
     return {
-        "bootstrap.servers": bootstrap_servers,
-        "group.id": GROUP,
+        "bootstrap.servers": member.bootstrap_servers,
+        "group.id": member.group,
         "client.id": GROUP,
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
         "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": int(session_timeout_seconds * 1000),
+        "session.timeout.ms": int(member.session_timeout_seconds * 1000),
         # What waits here beyond the shelves; the shelves have their own bound.
         "queued.max.messages.kbytes": 8 * 1024,
-        **({"group.instance.id": member} if member else {}),
+        **({"group.instance.id": member.name} if member.name else {}),
     }

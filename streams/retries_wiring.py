@@ -11,7 +11,7 @@ from producers.kafka_publisher import KafkaPublisher
 from producers.publisher import PublishError
 from schemas.record import OutgoingRecord
 from streams.health import serve_health
-from streams.kafka_retry_source import KafkaRetrySource
+from streams.kafka_retry_source import KafkaRetrySource, RetryMember
 from streams.logs import logger_named
 from streams.retries import Retries
 from streams.settings import Settings
@@ -49,7 +49,7 @@ def run_retries(settings: Settings) -> int:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    source = KafkaRetrySource(settings.kafka, settings.session_timeout_seconds, settings.worker_name)
+    source = KafkaRetrySource(RetryMember(settings.kafka, settings.session_timeout_seconds, settings.worker_name))
     publisher = BlockingPublisher(settings.kafka)
     retries = Retries(source, publisher.publish, time.monotonic, time.time)
     source.subscribe(retries.on_assigned, retries.on_revoked)
