@@ -72,3 +72,19 @@ RETRIES_OVERDUE: Final = Gauge(
 RETRIES_RETURNED: Final = Counter(
     "headrace_retries_returned_total", "Requests put back on their topic, by what had failed.", ["reason"]
 )
+
+LEDGER_VERDICTS: Final = Counter("headrace_ledger_verdicts_total", "Verdicts of the ledger on claims.", ["verdict"])
+LEDGER_AMBIGUOUS: Final = Counter(
+    "headrace_ledger_ambiguous_total", "Calls that were sent and whose answer nobody saw; each may have been paid."
+)
+LEDGER_FENCED: Final = Counter(
+    "headrace_ledger_fenced_total", "Sent-marks and settlements that came too late and changed no answer."
+)
+LEDGER_BATCH_RECORDS: Final = Histogram(
+    "headrace_ledger_batch_records",
+    "Records in one round trip to the ledger.",
+    buckets=tuple(float(2**power) for power in range(10)),
+)
+LEDGER_SECONDS: Final = Histogram(
+    "headrace_ledger_seconds", "One round trip to the ledger.", ["operation"], buckets=_LATENCY_BUCKETS
+)
