@@ -23,7 +23,7 @@ from streams.cache.tiers import CacheHit, TieredCache
 from streams.failpoints import Failpoints
 from streams.flights import SingleFlight
 from streams.logs import logger_named
-from streams.paying import Deferred, NotAnswered, Paid, Payer, Withdrawn
+from streams.paying import TOO_LATE, Deferred, NotAnswered, Paid, Payer, Withdrawn
 from streams.request_key import request_key_of
 from streams.results import cancelled, completed, from_entry, not_answered
 from streams.runner import Release
@@ -140,14 +140,18 @@ class Answering:
         """The paid answer, and whether this request led the flight. Raises as `Payer.answer` does."""
         key = (request_key_of(work), work.request.cache.mode == "refresh")
         while True:
+            deadline = work.request.deadline
+            patience_seconds = None if deadline is None else (deadline - self._now()).total_seconds()
             try:
-                return await self._flights.fly(key, lambda: self._payer.answer(work))
+                return await self._flights.fly(key, lambda: self._payer.answer(work), patience_seconds)
+            except TimeoutError:
+                raise NotAnswered(TOO_LATE, work.attempts, "expired") from None
             except Withdrawn:
                 if self._guard.is_cancelled(work):
                     raise
                 # The one that led was cancelled; the others still want an answer.
             except NotAnswered as end:
-                if end.status != "expired" or _has_passed(work.request.deadline, self._now()):
+                if end.status != "expired" or _has_passed(deadline, self._now()):
                     raise
 
     def _dead_letter(self, record: Record, error: DecodeError, now: datetime) -> OutgoingRecord:

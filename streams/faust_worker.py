@@ -53,7 +53,11 @@ class FaustOffsetCommitter:
     async def commit(self, next_offsets: Mapping[Partition, int]) -> bool:
         if self.app is None:
             return False
-        offsets = {TP(partition.topic, partition.number): offset for partition, offset in next_offsets.items()}
+        ours = self.app.consumer.assignment()
+        wanted = ((TP(partition.topic, partition.number), offset) for partition, offset in next_offsets.items())
+        offsets = {partition: offset for partition, offset in wanted if partition in ours}
+        if not offsets:  # Faust would end the app for a commit of nothing
+            return False
         return bool(await self.app.consumer._commit(offsets))  # noqa: SLF001 - held by a contract test
 
 

@@ -16,20 +16,23 @@ class SingleFlight(Generic[Key, Value]):
     def __init__(self) -> None:
         self._flying: dict[Key, asyncio.Task[Value]] = {}
 
-    async def fly(self, key: Key, start: Callable[[], Awaitable[Value]]) -> tuple[Value, bool]:
+    async def fly(
+        self, key: Key, start: Callable[[], Awaitable[Value]], patience_seconds: float | None = None
+    ) -> tuple[Value, bool]:
         """What `start` brings, and whether this caller was the one that flew.
 
-        The flight is a task of its own: a caller that is cancelled leaves it to the others. Raises what `start` raises.
+        The flight is a task of its own: a caller that is cancelled, or waits for another's longer than its patience,
+        leaves it to the others. Raises what `start` raises, and TimeoutError where patience ends.
         """
         task = self._flying.get(key)
-        leads = task is None
-        if task is None:
-            task = asyncio.ensure_future(self._run(start))
-            self._flying[key] = task
-            task.add_done_callback(lambda _: self._flying.pop(key, None))
-        else:
+        if task is not None:
             metrics.SHARED_FLIGHTS.inc()
-        return await asyncio.shield(task), leads
+            async with asyncio.timeout(patience_seconds):
+                return await asyncio.shield(task), False
+        task = asyncio.ensure_future(self._run(start))
+        self._flying[key] = task
+        task.add_done_callback(lambda _: self._flying.pop(key, None))
+        return await asyncio.shield(task), True
 
     @staticmethod
     async def _run(start: Callable[[], Awaitable[Value]]) -> Value:

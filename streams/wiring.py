@@ -16,18 +16,21 @@ from producers.uuid7 import uuid7
 from schemas.topics import REQUEST_TOPIC_OF_LANE, Lane
 from streams import metrics
 from streams.admission import Admission, Work
+from streams.admission.dead_letter_limit import DeadLetterLimit
 from streams.admission.deaths import DeathBook, Place
-from streams.admission.intake_guard import IntakeGuard, NoCancelledIds, NoFloodLimit
+from streams.admission.intake_guard import IntakeGuard
 from streams.admission.redis_deaths import RedisDeathBook
 from streams.answering import Answering, RecordCrashError
 from streams.cache.memory_cache import MemoryCache
 from streams.cache.redis_cache import RedisCache
 from streams.cache.tiers import TieredCache
+from streams.cancellations import Cancellations
 from streams.failpoints import Failpoints
 from streams.faust_worker import EngineSettings, FaustOffsetCommitter, WorkerApp, make_app
 from streams.health import serve_health
-from streams.ledger.memory_ledger import MemoryLedger
+from streams.kafka_control_reader import KafkaControlReader
 from streams.ledger.port import Ledger
+from streams.ledger.postgres_ledger import PostgresLedger, new_owner
 from streams.logs import logger_named
 from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
 from streams.model.gate import GateRules, ModelGate
@@ -85,7 +88,9 @@ class WorkerParts:
         settings = self.settings
         publisher = KafkaPublisher(settings.kafka)
         self.owned.push_async_callback(publisher.close)
-        guard = IntakeGuard(NoCancelledIds(), NoFloodLimit(), await self.deaths.read(), settings.condemned_after_deaths)
+        guard = IntakeGuard(
+            self._cancellations(), DeadLetterLimit(), await self.deaths.read(), settings.condemned_after_deaths
+        )
         local = MemoryCache(settings.local_cache_bytes, timedelta(seconds=settings.local_cache_seconds), now_utc)
         cache = TieredCache(local, RedisCache(self.redis, now_utc))
         payer = self._payer(cache, guard)
@@ -112,8 +117,19 @@ class WorkerParts:
         )
         return Payer(self._ledger(), self._model(), gate, cache, rules, tools)
 
+    def _cancellations(self) -> Cancellations:
+        cancellations = Cancellations(now_utc)
+        reader = KafkaControlReader(self.settings.kafka, cancellations.note)
+        reader.start()
+        self.owned.push_async_callback(reader.close)
+        return cancellations
+
     def _ledger(self) -> Ledger:
-        return MemoryLedger(str(uuid7()), now_utc)
+        settings = self.settings
+        ledger = PostgresLedger(settings.postgres.get_secret_value(), new_owner(), settings.ledger_lease_seconds)
+        self.owned.push_async_callback(ledger.aclose)
+        self.background.append(ledger.keep_alive(settings.ledger_lease_seconds / 4))
+        return ledger
 
     def _model(self) -> AnthropicModel:
         settings = self.settings

@@ -7,6 +7,7 @@ from uuid import UUID
 from schemas.dead_letter import DecodeError
 from schemas.record import Record
 from streams.admission.admission import Work
+from streams.admission.dead_letter_limit import DeadLetterLimit
 from streams.admission.deaths import Place
 
 
@@ -16,12 +17,8 @@ class CancelledIds(Protocol):
     def is_cancelled(self, tenant: str, request_id: UUID) -> bool: ...
 
 
-class FloodLimit(Protocol):
-    """When unreadable records are so many that the fault is not theirs."""
-
-    def saw(self, *, readable: bool) -> None:
-        """Count one record. Raises DeadLetterFloodError at the limit."""
-        ...
+class DeadLetterFloodError(RuntimeError):
+    """So many records are unreadable that the fault is not theirs: stop, rather than drain a topic into the bin."""
 
 
 class NoCancelledIds:
@@ -32,18 +29,11 @@ class NoCancelledIds:
         return False
 
 
-class NoFloodLimit:
-    """Lets any share of unreadable records pass."""
-
-    def saw(self, *, readable: bool) -> None:
-        del readable
-
-
 class IntakeGuard:
     """`deaths` says at which records workers died before; from `condemned_after` on a record is set aside."""
 
     def __init__(
-        self, cancelled: CancelledIds, limit: FloodLimit, deaths: Mapping[Place, int], condemned_after: int = 3
+        self, cancelled: CancelledIds, limit: DeadLetterLimit, deaths: Mapping[Place, int], condemned_after: int = 3
     ) -> None:
         self._cancelled = cancelled
         self._limit = limit
@@ -56,7 +46,8 @@ class IntakeGuard:
 
     def saw(self, *, readable: bool) -> None:
         """Count one record. Raises DeadLetterFloodError when so many are unreadable that something else is wrong."""
-        self._limit.saw(readable=readable)
+        if self._limit.feed(not readable):
+            raise DeadLetterFloodError(self._limit.problem)
 
     def is_cancelled(self, work: Work) -> bool:
         return self._cancelled.is_cancelled(work.request.tenant, work.request.request_id)

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from schemas.result import ErrorDetail
 from streams.cache.stored_answer import CacheEntry
+
+TOO_LATE: Final = ErrorDetail(code="deadline_passed", message="the deadline passed before there was an answer")
 
 
 @dataclass(frozen=True, slots=True)

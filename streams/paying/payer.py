@@ -29,7 +29,7 @@ from streams.ledger.port import (
 )
 from streams.model.port import Model, ModelPrompt, ModelReply
 from streams.model.prompting import prompt_of
-from streams.paying.outcomes import Deferred, NotAnswered, Paid, Withdrawn
+from streams.paying.outcomes import TOO_LATE, Deferred, NotAnswered, Paid, Withdrawn
 from streams.paying.patient_ledger import insist
 from streams.paying.rules import Gate, PayingRules, PayingTools
 from streams.request_key import request_key_of
@@ -40,7 +40,6 @@ _UNKNOWN: Final = ErrorDetail(
     message="the request was sent and no answer was seen; it may have been paid, so it is not asked again. "
     "See: headrace ledger unknown",
 )
-_TOO_LATE: Final = ErrorDetail(code="deadline_passed", message="the deadline passed before there was an answer")
 
 
 class Payer:
@@ -179,7 +178,7 @@ class Payer:
             raise Withdrawn
         left = self._seconds_left(work)
         if left is not None and left <= 0:
-            raise NotAnswered(_TOO_LATE, work.attempts, "expired")
+            raise NotAnswered(TOO_LATE, work.attempts, "expired")
 
     def _seconds_left(self, work: Work) -> float | None:
         deadline = work.request.deadline
@@ -187,7 +186,7 @@ class Payer:
 
     def _seconds_for_call(self, work: Work) -> float:
         left, soft = self._seconds_left(work), self._rules.soft_limit.total_seconds()
-        return soft if left is None else max(min(left, soft), 0.001)
+        return soft if left is None else min(left, soft)
 
     def _wish(self, work: Work) -> Wish:
         return Wish(

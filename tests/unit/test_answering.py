@@ -17,7 +17,8 @@ from schemas.request import CachePolicy
 from schemas.result import PromptResult
 from schemas.topics import DEAD_LETTERS, RESULTS, RETRY
 from streams.admission import Admission
-from streams.admission.intake_guard import IntakeGuard, NoCancelledIds, NoFloodLimit
+from streams.admission.dead_letter_limit import DeadLetterLimit
+from streams.admission.intake_guard import IntakeGuard, NoCancelledIds
 from streams.answering import Answering
 from streams.cache.memory_cache import MemoryCache
 from streams.cache.port import AnswerCache, CacheKey, CacheUnavailable
@@ -95,7 +96,7 @@ class Stage:
 
     def _worker(self, shared: AnswerCache) -> Answering:
         cache = TieredCache(self._tier(), shared)
-        guard = IntakeGuard(NoCancelledIds(), NoFloodLimit(), {})
+        guard = IntakeGuard(NoCancelledIds(), DeadLetterLimit(), {})
         tools = PayingTools(
             price=lambda *_: PRICE,
             lifetime=lambda work: timedelta(seconds=work.request.cache.ttl_seconds or 3600),
