@@ -69,8 +69,9 @@ INDEXES = (
     "CREATE INDEX ledger_calls_by_request ON ledger_calls (request_id)",
 )
 
-# A plan made while the tables were empty must not read them whole when they are not.
-PLANNED = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off"
+# A plan made while the tables were empty must not read them whole when they are not. Rows are written one by one, each
+# found by its key, for the same reason: a join of a batch with a table may be planned either way round.
+PLANNED = "SET enable_seqscan = off"
 
 KNOWN = """
 CREATE FUNCTION ledger_verdict(
@@ -112,8 +113,9 @@ BEGIN
     )
     SELECT coalesce(array_agg(key), '{{}}') INTO v_new FROM made;
     FOR v_wish IN
-        SELECT w.*, w.key = ANY (v_new) AS new FROM json_to_recordset(p_wishes)
+        SELECT w.*, made.key IS NOT NULL AS new FROM json_to_recordset(p_wishes)
             AS w(n integer, key text, tenant text, request_id uuid, first boolean, refresh boolean, retry boolean)
+            LEFT JOIN unnest(v_new) AS made(key) ON made.key = w.key
         ORDER BY w.key COLLATE "C", w.n
     LOOP
         n := v_wish.n; epoch := 1; attempts := 0; ambiguous := 0;
@@ -183,85 +185,82 @@ END $$
 MARK_SENT = f"""
 CREATE FUNCTION ledger_mark_sent(p_sendings json) RETURNS uuid[] LANGUAGE plpgsql {PLANNED} AS $$
 DECLARE
-    v_marked uuid[];
+    v_marked uuid[] := '{{}}';
+    v_given record;
 BEGIN
-    PERFORM 1 FROM ledger l WHERE l.key IN (SELECT g ->> 'key' FROM json_array_elements(p_sendings) g)
-    ORDER BY l.key FOR UPDATE;
-    WITH marked AS (
-        UPDATE ledger l SET state = 'sent', call_id = g.call_id, reserved_usd = g.reserved_usd,
-            sent_at = clock_timestamp()
-        FROM json_to_recordset(p_sendings) AS g(key text, epoch bigint, call_id uuid, request_id uuid, tenant text,
-            model text, reserved_usd numeric)
-        WHERE l.key = g.key AND l.epoch = g.epoch
-            AND (l.state = 'claimed' OR (l.state = 'sent' AND l.call_id = g.call_id))
-        RETURNING g.*
-    ), recorded AS (
+    FOR v_given IN
+        SELECT * FROM json_to_recordset(p_sendings) AS g(key text, epoch bigint, call_id uuid, request_id uuid,
+            tenant text, model text, reserved_usd numeric)
+        ORDER BY g.key COLLATE "C"
+    LOOP
+        UPDATE ledger l SET
+            state = 'sent', call_id = v_given.call_id, reserved_usd = v_given.reserved_usd, sent_at = clock_timestamp()
+        WHERE l.key = v_given.key AND l.epoch = v_given.epoch
+            AND (l.state = 'claimed' OR (l.state = 'sent' AND l.call_id = v_given.call_id));
+        CONTINUE WHEN NOT FOUND;
         INSERT INTO ledger_calls (call_id, key, epoch, request_id, tenant, model, state, reserved_usd, sent_at)
-        SELECT m.call_id, m.key, m.epoch, m.request_id, m.tenant, m.model, 'sent', m.reserved_usd, clock_timestamp()
-        FROM marked m ON CONFLICT (call_id) DO NOTHING
-    )
-    SELECT coalesce(array_agg(m.call_id), '{{}}') INTO v_marked FROM marked m;
+        VALUES (v_given.call_id, v_given.key, v_given.epoch, v_given.request_id, v_given.tenant, v_given.model, 'sent',
+            v_given.reserved_usd, clock_timestamp())
+        ON CONFLICT (call_id) DO NOTHING;
+        v_marked := v_marked || v_given.call_id;
+    END LOOP;
     RETURN v_marked;
 END $$
 """  # noqa: S608 - no value in it
-GIVEN = """ROWS FROM (
+# Returns the numbers of those that were settled, now or before. A fenced one leaves its mark on its call alone.
+SETTLE = f"""
+CREATE FUNCTION ledger_settle(p_settlements json, p_answers bytea[]) RETURNS integer[] LANGUAGE plpgsql {PLANNED} AS $$
+DECLARE
+    v_settled integer[] := '{{}}';
+    v_given record;
+    v_call uuid;
+    v_ours boolean;
+BEGIN
+    FOR v_given IN
+        SELECT * FROM ROWS FROM (
             json_to_recordset(p_settlements) AS (n integer, key text, epoch bigint, request_id uuid, outcome text,
                 call_id uuid, input_tokens bigint, output_tokens bigint, cache_read_tokens bigint,
                 cache_write_tokens bigint, cost_usd numeric, expires_at timestamptz, attempts integer, error jsonb),
             unnest(p_answers)
         ) AS g(n, key, epoch, request_id, outcome, call_id, input_tokens, output_tokens, cache_read_tokens,
-            cache_write_tokens, cost_usd, expires_at, attempts, error, answer)"""
-CALL_SETTLED = """settled_at = clock_timestamp(), cost_usd = s.cost_usd, input_tokens = s.input_tokens,
-            output_tokens = s.output_tokens, cache_read_tokens = s.cache_read_tokens,
-            cache_write_tokens = s.cache_write_tokens"""
-# Returns the numbers of those that were settled, now or before. A fenced one leaves its mark on its call alone.
-SETTLE = f"""
-CREATE FUNCTION ledger_settle(p_settlements json, p_answers bytea[]) RETURNS integer[] LANGUAGE plpgsql {PLANNED} AS $$
-DECLARE
-    v_settled integer[];
-    v_repeated integer[];
-BEGIN
-    PERFORM 1 FROM ledger l WHERE l.key IN (SELECT g ->> 'key' FROM json_array_elements(p_settlements) g)
-    ORDER BY l.key FOR UPDATE;
-    WITH settled AS (
-        UPDATE ledger l SET
-            state = g.outcome, settled_at = clock_timestamp(), error = g.error,
-            attempts = CASE g.outcome WHEN 'unknown' THEN greatest(l.attempts, g.attempts) ELSE g.attempts END,
-            ambiguous = l.ambiguous + (g.outcome = 'unknown')::integer,
-            answer = CASE g.outcome WHEN 'answered' THEN g.answer ELSE l.answer END,
-            expires_at = CASE g.outcome WHEN 'answered' THEN g.expires_at ELSE l.expires_at END,
-            paid_by = CASE g.outcome WHEN 'answered' THEN g.request_id ELSE l.paid_by END,
-            cost_usd = CASE g.outcome WHEN 'answered' THEN g.cost_usd ELSE l.cost_usd END,
-            input_tokens = CASE g.outcome WHEN 'answered' THEN g.input_tokens ELSE l.input_tokens END,
-            output_tokens = CASE g.outcome WHEN 'answered' THEN g.output_tokens ELSE l.output_tokens END,
-            cache_read_tokens = CASE g.outcome WHEN 'answered' THEN g.cache_read_tokens ELSE l.cache_read_tokens END,
-            cache_write_tokens = CASE g.outcome WHEN 'answered' THEN g.cache_write_tokens ELSE l.cache_write_tokens END
-        FROM {GIVEN}
-        WHERE l.key = g.key AND l.epoch = g.epoch AND l.state IN ('claimed', 'sent')
-        RETURNING g.n, g.outcome, coalesce(g.call_id, l.call_id) AS call_id, g.cost_usd, g.input_tokens,
-            g.output_tokens, g.cache_read_tokens, g.cache_write_tokens
-    ), called AS (
+            cache_write_tokens, cost_usd, expires_at, attempts, error, answer)
+        ORDER BY g.key COLLATE "C", g.n
+    LOOP
+        IF v_given.outcome = 'answered' THEN
+            UPDATE ledger l SET
+                state = 'answered', settled_at = clock_timestamp(), attempts = v_given.attempts, error = NULL,
+                answer = v_given.answer, expires_at = v_given.expires_at, paid_by = v_given.request_id,
+                cost_usd = v_given.cost_usd, input_tokens = v_given.input_tokens,
+                output_tokens = v_given.output_tokens, cache_read_tokens = v_given.cache_read_tokens,
+                cache_write_tokens = v_given.cache_write_tokens
+            WHERE l.key = v_given.key AND l.epoch = v_given.epoch AND l.state IN ('claimed', 'sent')
+            RETURNING l.call_id INTO v_call;
+        ELSE
+            UPDATE ledger l SET
+                state = v_given.outcome, settled_at = clock_timestamp(), error = v_given.error,
+                attempts = CASE v_given.outcome WHEN 'unknown' THEN greatest(l.attempts, v_given.attempts)
+                    ELSE v_given.attempts END,
+                ambiguous = l.ambiguous + (v_given.outcome = 'unknown')::integer
+            WHERE l.key = v_given.key AND l.epoch = v_given.epoch AND l.state IN ('claimed', 'sent')
+            RETURNING l.call_id INTO v_call;
+        END IF;
+        v_ours := FOUND;
+        IF v_ours OR EXISTS (
+            SELECT FROM ledger l WHERE l.key = v_given.key AND l.epoch = v_given.epoch AND l.state = v_given.outcome
+        ) OR (v_given.outcome = 'answered' AND EXISTS (
+            SELECT FROM ledger_calls c WHERE c.call_id = v_given.call_id AND c.state = 'answered'
+        )) THEN
+            v_settled := v_settled || v_given.n;
+        END IF;
         UPDATE ledger_calls c SET
-            state = CASE s.outcome WHEN 'answered' THEN 'answered' WHEN 'unknown' THEN 'ambiguous' ELSE 'not_paid' END,
-            {CALL_SETTLED}
-        FROM settled s WHERE c.call_id = s.call_id AND c.state IN ('sent', 'ambiguous')
-    )
-    SELECT coalesce(array_agg(s.n), '{{}}') INTO v_settled FROM settled s;
-    IF cardinality(v_settled) = json_array_length(p_settlements) THEN
-        RETURN v_settled;
-    END IF;
-    SELECT coalesce(array_agg(g.n), '{{}}') INTO v_repeated FROM {GIVEN}
-    WHERE NOT g.n = ANY (v_settled) AND (
-        EXISTS (SELECT FROM ledger l WHERE l.key = g.key AND l.epoch = g.epoch AND l.state = g.outcome)
-        OR (g.outcome = 'answered' AND EXISTS (
-            SELECT FROM ledger_calls c WHERE c.call_id = g.call_id AND c.state = 'answered'))
-    );
-    UPDATE ledger_calls c SET
-        state = CASE s.outcome WHEN 'answered' THEN 'late' WHEN 'unknown' THEN 'ambiguous' ELSE 'not_paid' END,
-        {CALL_SETTLED}
-    FROM (SELECT g.* FROM {GIVEN} WHERE NOT g.n = ANY (v_settled)) s
-    WHERE c.call_id = s.call_id AND c.state IN ('sent', 'ambiguous');
-    RETURN v_settled || v_repeated;
+            state = CASE v_given.outcome WHEN 'unknown' THEN 'ambiguous' WHEN 'answered' THEN
+                CASE WHEN v_ours THEN 'answered' ELSE 'late' END ELSE 'not_paid' END,
+            settled_at = clock_timestamp(), cost_usd = v_given.cost_usd, input_tokens = v_given.input_tokens,
+            output_tokens = v_given.output_tokens, cache_read_tokens = v_given.cache_read_tokens,
+            cache_write_tokens = v_given.cache_write_tokens
+        WHERE c.call_id = coalesce(v_given.call_id, v_call) AND c.state IN ('sent', 'ambiguous');
+    END LOOP;
+    RETURN v_settled;
 END $$
 """  # noqa: S608 - no value in it
 
