@@ -26,7 +26,7 @@ class Load:
 
     @property
     def warm_up_records(self) -> int:
-        return int(self.per_second * _WARM_UP_SECONDS)
+        return int(self.per_second * min(_WARM_UP_SECONDS, self.seconds))
 
     @property
     def records(self) -> int:
