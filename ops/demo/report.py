@@ -1,5 +1,8 @@
 """What a person sees at the end of the demo: the analysts' table, one lookup, the books side by side."""
 
+import re
+from pathlib import Path
+
 import psycopg
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -22,14 +25,18 @@ _ONE_REQUEST = """
 """
 
 
-def print_report(settings: Settings, tenant: str, books: Books) -> None:
-    """Ask both stores as their users would, and print what they say."""
-    console = Console()
+def print_report(settings: Settings, tenant: str, books: Books, picture: Path | None = None) -> None:
+    """Ask both stores as their users would, and print what they say; `picture` also gets it, as SVG."""
+    console = Console(record=picture is not None, width=80 if picture else None)
     console.print(_by_department(settings, tenant))
     console.print(_one_request(settings, tenant))
     console.print(_side_by_side(books))
     if settings.rehearsed:
         console.print("Answers are rehearsed: they come from a local server that imitates the Messages API.")
+    if picture is not None:
+        svg = console.export_svg(title="headrace demo")
+        # The fonts rich names lie on another's server; a reader's own monospace will do.
+        picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
 
 
 def _by_department(settings: Settings, tenant: str) -> Table:

@@ -26,7 +26,7 @@ class DemoFailedError(RuntimeError):
     """The books disagree; the message names the book."""
 
 
-def run_demo(settings: Settings, file: Path | None = None) -> Books:
+def run_demo(settings: Settings, file: Path | None = None, picture: Path | None = None) -> Books:
     """Publish the fleet to the running stack, wait for every result, compare. Raises DemoFailedError."""
     requests = fleet(file or Path(str(files("ops.examples") / "fleet.jsonl")))
     print(f"publishing {len(requests)} requests of a network team's fleet to llm.requests.bulk", file=sys.stderr)
@@ -43,7 +43,7 @@ def run_demo(settings: Settings, file: Path | None = None) -> Books:
         clickhouse=clickhouse,
         postgres=postgres,
     )
-    print_report(settings, requests[0].tenant, books)
+    print_report(settings, requests[0].tenant, books, picture)
     _write(settings.home / "demo.json", books)
     if culprits := books.disagreements():
         raise DemoFailedError("the books disagree: " + "; ".join(culprits))

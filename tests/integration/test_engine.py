@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,10 +149,11 @@ async def test_a_rebalance_commits_what_is_done_and_redelivers_nothing_of_it(
     for partition in (0, 1):
         publish(kafka, topic, [b"%d" % number for number in range(10)], partition=partition)
     first, second = Answers(), Answers()
-    slow_commits = {"commit_interval_seconds": 3600}
-    async with engine(kafka, topic, group, first, tmp_path / "a", **slow_commits):
+    slow_commits: dict[str, Any] = {"commit_interval_seconds": 3600}
+    async with engine(kafka, topic, group, first, tmp_path / "a", **slow_commits) as older:
         await eventually(lambda: len(first.seen) == 20)
-        async with engine(kafka, topic, group, second, tmp_path / "b", **slow_commits):
+        async with engine(kafka, topic, group, second, tmp_path / "b", **slow_commits) as newer:
+            await eventually(lambda: older._runner.partitions == newer._runner.partitions == 1)
             publish(kafka, topic, [b"new"], partition=0)
             publish(kafka, topic, [b"new"], partition=1)
             await eventually(lambda: len(first.seen) + len(second.seen) >= 22)

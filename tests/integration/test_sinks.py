@@ -239,6 +239,8 @@ def dead_letters(kafka: str, key: bytes) -> set[bytes]:
     found: set[bytes] = set()
     for message in reader.consume(1000, 1.0):
         if message.error() is None and message.key() == key:
-            found.add(dict(message.headers() or [])["x-error-type"])
+            reason = dict(message.headers() or [])["x-error-type"]
+            assert isinstance(reason, bytes)
+            found.add(reason)
     reader.close()
     return found
