@@ -1,15 +1,11 @@
 """The composition root of the retries process: it loads neither Faust nor the model's SDK."""
 
-import asyncio
 import signal
 import time
-from collections.abc import Sequence
 from threading import Event
 from typing import Final
 
-from producers.kafka_publisher import KafkaPublisher
-from producers.publisher import PublishError
-from schemas.record import OutgoingRecord
+from producers.blocking_publisher import BlockingPublisher
 from streams.health import serve_health
 from streams.kafka_retry_source import KafkaRetrySource, RetryMember
 from streams.logs import logger_named
@@ -18,30 +14,7 @@ from streams.settings import Settings
 
 log = logger_named("retries")
 
-_DELIVERY_SECONDS: Final = 10.0
 _SILENT_SECONDS: Final = 120.0
-
-
-class BlockingPublisher:
-    """A KafkaPublisher for code without an event loop; use it from one thread."""
-
-    def __init__(self, bootstrap_servers: str, delivery_timeout_seconds: float = _DELIVERY_SECONDS) -> None:
-        self._publisher = KafkaPublisher(bootstrap_servers, delivery_timeout_seconds=delivery_timeout_seconds)
-        self._runner = asyncio.Runner()
-
-    def publish(self, records: Sequence[OutgoingRecord]) -> list[bool]:
-        """Which the broker confirmed, in their order."""
-        try:
-            self._runner.run(self._publisher.publish(records))
-        except PublishError as error:
-            log.warning("publishing fails", error=str(error))
-            refused = {id(refusal.record) for refusal in error.refusals}
-            return [id(record) not in refused for record in records]
-        return [True] * len(records)
-
-    def close(self) -> None:
-        self._runner.run(self._publisher.close())
-        self._runner.close()
 
 
 def run_retries(settings: Settings) -> int:

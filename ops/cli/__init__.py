@@ -9,6 +9,8 @@ import typer
 from ops.cli import (
     bench,
     bulk,
+    cancel,
+    dead_letters,
     demo,
     doctor,
     migrate,
@@ -58,12 +60,20 @@ app.command("resume")(resume.resume)
 app.command("rehearse")(rehearse.rehearse)
 app.command("submit")(submit.submit)
 app.command("watch")(watch.watch)
+app.command("cancel")(cancel.cancel)
 
 bulk_commands = typer.Typer(no_args_is_help=True, help="Files of requests.")
 bulk_commands.command("run")(bulk.run)
 # A lone command would otherwise take its group's name.
 bulk_commands.callback()(lambda: None)
 app.add_typer(bulk_commands, name="bulk")
+
+dead_letters_commands = typer.Typer(no_args_is_help=True, help="Records nobody could use.")
+dead_letters_commands.command("list")(dead_letters.list_)
+dead_letters_commands.command("show")(dead_letters.show)
+dead_letters_commands.command("redrive")(dead_letters.redrive)
+dead_letters_commands.command("purge")(dead_letters.purge)
+app.add_typer(dead_letters_commands, name="dead-letters")
 
 topics_commands = typer.Typer(no_args_is_help=True, help="The cluster's topics against the declaration.")
 topics_commands.command("apply")(topics.apply)

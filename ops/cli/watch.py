@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ops.cli.errors import INTERRUPTED, USAGE, CommandError
+from ops.cli.errors import INTERRUPTED
 
 if TYPE_CHECKING:
     from streams.subscribe import ResultSubscriber
@@ -48,18 +48,8 @@ def _show(
 
 
 def _start_of(since: str) -> "Start":
-    import re
-    from datetime import UTC, datetime, timedelta
+    from ops.cli.moments import moment_of
 
     if since == "now" or since == "earliest":  # noqa: PLR1714 - narrows the type
         return "now" if since == "now" else "earliest"
-    if span := re.fullmatch(r"(\d{1,6})([smhd])", since):
-        unit_seconds = {"s": 1, "m": 60, "h": 3600, "d": 86400}[span[2]]
-        return datetime.now(UTC) - timedelta(seconds=int(span[1]) * unit_seconds)
-    try:
-        moment = datetime.fromisoformat(since)
-    except ValueError:
-        raise CommandError(
-            "--since takes now, earliest, 15m or an ISO 8601 time", "headrace watch --help", USAGE
-        ) from None
-    return moment if moment.tzinfo else moment.astimezone()
+    return moment_of(since, "--since takes now, earliest, 15m or an ISO 8601 time", "headrace watch --help")

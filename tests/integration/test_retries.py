@@ -15,12 +15,12 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from ops.topics import apply_topics
+from producers.blocking_publisher import BlockingPublisher
 from schemas.record import Headers, OutgoingRecord, Record
 from schemas.retry import attempts_of, retry_record_of
 from schemas.topics import BULK_REQUESTS, DEAD_LETTERS, REQUESTS, RETRY
 from streams.kafka_retry_source import KafkaRetrySource, RetryMember
 from streams.retries import Retries
-from streams.retries_wiring import BlockingPublisher
 from tests.kafka_reading import end_offsets
 
 WAIT_SECONDS = 30
