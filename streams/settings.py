@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     """Whether a call whose answer nobody saw is repeated, once; if not, its request ends as `outcome_unknown`."""
     longest_pause_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
     """No `retry-after` holds calls back longer than this; then one call finds out."""
+    refused_pause_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
+    """How long a refused key, account or spend cap holds calls back; then one finds out. Sooner: `headrace resume`."""
     condemned_after_deaths: Annotated[int, Field(ge=1, le=100)] = 3
     """A record that workers died at so often becomes a dead letter."""
     stall_seconds: Annotated[float, Field(ge=5, le=3600)] = 60

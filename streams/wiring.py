@@ -98,7 +98,10 @@ class WorkerParts:
 
     def _payer(self, cache: TieredCache, guard: IntakeGuard) -> Payer:
         settings = self.settings
-        gate_rules = GateRules(longest_pause=timedelta(seconds=settings.longest_pause_seconds))
+        gate_rules = GateRules(
+            longest_pause=timedelta(seconds=settings.longest_pause_seconds),
+            refused_pause=timedelta(seconds=settings.refused_pause_seconds),
+        )
         gate = ModelGate(RedisPauseBoard(self.redis), gate_rules, now_utc)
         self.background.append(gate.follow_board())
         rules = PayingRules(
