@@ -1,0 +1,255 @@
+"""One private stack of real servers and our own processes, in a folder of its own, under the hands of a fault."""
+
+import contextlib
+import json
+import shutil
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from ops.chaos.actor import Actor
+from ops.chaos.membership import partitions_of
+from ops.local import processes
+from ops.local.home import Home
+from ops.local.lag import Partition, lag_per_topic
+from ops.local.part import Part
+from ops.local.passwords import passwords_in
+from ops.local.plan import Errand, Plan, Step
+from ops.local.ports import LOOPBACK, choose_port
+from ops.local.probes import answers_http
+from ops.local.spare import spare_folder
+from ops.local.stack import whole_stack
+from streams.settings import Settings
+
+SHORT_SETTINGS: Final[Mapping[str, object]] = {
+    "retry_delays_seconds": "[1, 2, 4]",
+    "session_timeout_seconds": 6,
+    "ledger_lease_seconds": 4,
+    "drain_seconds": 5,
+    "longest_pause_seconds": 3,
+    "refused_pause_seconds": 3,
+    "soft_deadline_seconds": 8,
+    "hard_deadline_seconds": 10,
+    "sink_batch_seconds": 0.3,
+    "log_format": "json",
+}
+"""Production waits longer; the order of things is the same."""
+
+SERVERS: Final = ("kafka", "valkey", "postgres", "clickhouse", "rehearsal")
+_TICK_SECONDS: Final = 0.05
+_UP_SECONDS: Final = 90.0
+
+
+class StageError(RuntimeError):
+    """The stage itself did not do what a fault needs: no verdict on the pipeline."""
+
+
+class Stage:
+    """Starts, stops, kills, freezes and restarts parts by name, from the main thread alone.
+
+    Parts: kafka, valkey, postgres, clickhouse, rehearsal, worker-1.., retries, sink-clickhouse, sink-postgres.
+    """
+
+    def __init__(self, home: Home, plan: Plan) -> None:
+        self.home = home
+        self.endpoints = dict(plan.endpoints)
+        self.deaths: list[tuple[str, float, set[Partition]]] = []
+        """Worker, unix time, and the partitions it held: its unfinished records there are orphaned."""
+        self._steps = plan.steps
+        self._actors = {
+            step.work.name: Actor(_with_bill(step.work, home), home.log(step.work.name), _own(step.work))
+            for step in plan.steps
+            if isinstance(step.work, Part)
+        }
+
+    @property
+    def settings(self) -> Settings:
+        """The addresses, for reading the books."""
+        given = {name: self.endpoints[name] for name in ("kafka", "redis", "postgres", "clickhouse")}
+        return Settings.model_validate({**given, "ANTHROPIC_BASE_URL": self.endpoints["model"], "home": self.home.root})
+
+    @property
+    def ours(self) -> list[str]:
+        """Workers, retries and sinks that should be running."""
+        return [name for name, actor in self._actors.items() if name not in SERVERS and actor.wanted]
+
+    @property
+    def workers(self) -> list[str]:
+        return [name for name in self.ours if self._actors[name].part.kind == "worker"]
+
+    def actor(self, name: str) -> Actor:
+        return self._actors[name]
+
+    def start(self, name: str, *, ready: bool = True, **settings: object) -> None:
+        """Start a part; `settings` are HEADRACE_* in small letters and hold for this start alone."""
+        self._actors[name].start(**settings)
+        if ready:
+            self.until(lambda: self._actors[name].healthy, _UP_SECONDS, f"{name} to be healthy")
+
+    def stop(self, name: str) -> None:
+        """Ask it to end and wait; it stays down until `start`."""
+        self._actors[name].end()
+
+    def restart(self, name: str, *, ready: bool = True, **settings: object) -> None:
+        self.stop(name)
+        self.start(name, ready=ready, **settings)
+
+    def kill(self, name: str, *, stay_down: bool = False) -> None:
+        """SIGKILL. It is restarted half a second later, unless it is to `stay_down` until `start`."""
+        actor = self._actors[name]
+        actor.wanted = not stay_down
+        if stay_down:
+            self._note_death(actor)
+        actor.kill()
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP: it lives, holds its connections and does nothing."""
+        self._note_death(self._actors[name])
+        self._actors[name].pause()
+
+    def resume(self, name: str) -> None:
+        self._actors[name].resume()
+
+    def add_worker(self, name: str, *, ready: bool = False, **settings: object) -> None:
+        """One more worker; it leaves with `stop`, or at the latest with the fault."""
+        model = self._actors["worker-1"].part
+        port = choose_port()
+        own = {"HEADRACE_METRICS_PORT": str(port), "HEADRACE_WORKER_NAME": name}
+        command = replace(model.command, environment={**model.command.environment, **own})
+        address = f"{LOOPBACK}:{port}"
+        part = replace(
+            model,
+            name=name,
+            command=command,
+            address=address,
+            is_healthy=lambda: answers_http(f"http://{address}/healthz"),
+        )
+        self._actors[name] = Actor(part, self.home.log(name), SHORT_SETTINGS)
+        self.start(name, ready=ready, **settings)
+
+    def model(self, **settings: Any) -> None:
+        """Set the rehearsal server: latency_seconds, faults, limits."""
+        body = json.dumps(settings).encode()
+        asked = urllib.request.Request(f"{self.endpoints['model']}/_rehearsal/settings", body, method="PUT")  # noqa: S310 - loopback
+        with urllib.request.urlopen(asked, timeout=10):  # noqa: S310 - loopback
+            pass
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; what dies meanwhile is restarted."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.tend()
+            time.sleep(_TICK_SECONDS)
+
+    def until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
+        """Let time pass until it holds. Raises StageError."""
+        end = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > end:
+                raise StageError(f"waited {seconds:g} s for {what}; logs: {self.home.logs}")
+            self.tend()
+            time.sleep(_TICK_SECONDS)
+
+    def tend(self) -> None:
+        for actor in list(self._actors.values()):
+            actor.tend(self._note_death)
+
+    def lag(self) -> int | None:
+        """Records that wait for any of our groups; None while the broker cannot be asked."""
+        from confluent_kafka import KafkaException
+
+        try:
+            return sum(lag_per_topic(self.endpoints["kafka"], 2.0).values())
+        except KafkaException:
+            return None
+
+    def come_up(self) -> None:
+        """Start everything in its order. Raises StageError."""
+        running: dict[str, processes.Child] = {}
+        begun: set[str] = set()
+        end = time.monotonic() + _UP_SECONDS
+
+        def is_done(name: str) -> bool:
+            child = running.get(name)
+            return child[0].poll() == 0 if child else name in begun and self._actors[name].healthy
+
+        while not all(is_done(step.work.name) for step in self._steps):
+            if time.monotonic() > end:
+                raise StageError(f"the stage did not come up in {_UP_SECONDS:g} s; logs: {self.home.logs}")
+            for step in self._steps:
+                if step.work.name not in begun and all(is_done(need) for need in step.needs):
+                    begun.add(step.work.name)
+                    self._begin(step, running)
+            time.sleep(_TICK_SECONDS)
+
+    def whole_again(self, settings: Mapping[str, object] | None = None) -> None:
+        """Every part of the plan running and well, extra workers gone; `settings` for our own, if they differ."""
+        planned = {step.work.name for step in self._steps}
+        for name in [name for name in self._actors if name not in planned]:
+            self._actors.pop(name).end()
+        wanted = {**SHORT_SETTINGS, **(settings or {})}
+        for name, actor in self._actors.items():
+            actor.resume()
+            if name not in SERVERS and actor.settings != wanted:
+                actor.end()
+                actor.settings = dict(wanted)
+            if not actor.alive:
+                actor.start()
+        for name, actor in self._actors.items():
+            self.until(lambda actor=actor: actor.healthy, _UP_SECONDS, f"{name} to be healthy")  # type: ignore[misc]
+
+    def go_down(self) -> None:
+        """End everything that was started, by its id."""
+        kinds = (("gateway", "worker"), ("sink", "retries"), ("model", "server"))
+        for among in kinds:
+            leaving = [actor for actor in self._actors.values() if actor.part.kind in among]
+            for actor in leaving:
+                actor.ask_to_end()
+            for actor in leaving:
+                actor.end()
+
+    def _begin(self, step: Step, running: dict[str, processes.Child]) -> None:
+        if isinstance(step.work, Errand):
+            log = self.home.log(step.work.name)
+            running[step.work.name] = (
+                processes.start(step.work.command, processes.AT_ONCE, log),
+                processes.AT_ONCE,
+            )
+        else:
+            self._actors[step.work.name].start()
+
+    def _note_death(self, actor: Actor) -> None:
+        if actor.part.kind == "worker":
+            held = partitions_of(self.endpoints["kafka"], actor.name) if self._actors["kafka"].alive else set()
+            self.deaths.append((actor.name, time.time(), held))
+
+
+def _own(work: Part) -> Mapping[str, object]:
+    return {} if work.name in SERVERS else SHORT_SETTINGS
+
+
+def _with_bill(part: Part, home: Home) -> Part:
+    """The model's own ledger survives its restart."""
+    if part.kind != "model":
+        return part
+    argv = (*part.command.argv, "--ledger", str(home.root / "model-ledger.ndjson"))
+    return replace(part, command=replace(part.command, argv=argv))
+
+
+@contextlib.contextmanager
+def open_stage(root: Path, workers: int = 2) -> Iterator[Stage]:
+    """A stage in the folder `root`, up and well; down again with the block. Call it from the main thread."""
+    home = Home.at(root)
+    home.make()
+    mine = {"model_url": None, "model_key": None, "drain_seconds": 5.0, "home": home.root}
+    stage = Stage(home, whole_stack(home, Settings().model_copy(update=mine), workers))
+    try:
+        stage.come_up()
+        yield stage
+    finally:
+        stage.go_down()
+        shutil.rmtree(spare_folder(passwords_in(home.root).stack), ignore_errors=True)
+        shutil.rmtree(home.data, ignore_errors=True)
