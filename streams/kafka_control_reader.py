@@ -24,6 +24,7 @@ log = logger_named("control")
 _POLL_SECONDS: Final = 0.25
 _AGAIN_SECONDS: Final = 2.0
 _READ_RECORDS: Final = 500
+_CLOSE_SECONDS: Final = 1.0
 
 
 class KafkaControlReader:
@@ -59,25 +60,32 @@ class KafkaControlReader:
         return True
 
     async def close(self) -> None:
-        """End the thread. Safe to repeat."""
+        """End the thread; one that waits for a broker that is down is left to end by itself. Safe to repeat."""
         self._stop.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, _CLOSE_SECONDS)
 
     def _read_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        consumer = Consumer(_configuration(self._bootstrap_servers))
-        try:
-            ends = self._begin(consumer)
-            is_ready = False
-            while not self._stop.is_set():
-                self._hand_over(consumer, loop)
-                if not is_ready and _is_reached(consumer, ends):
-                    is_ready = True
-                    loop.call_soon_threadsafe(self._caught_up.set)
-        except RuntimeError:  # the loop was closed before us
-            log.warning("the control topic is no longer read")
-        finally:
-            consumer.close()
+        while not self._stop.is_set():
+            consumer = Consumer(_configuration(self._bootstrap_servers))
+            try:
+                self._follow(consumer, loop)
+            except KafkaException as error:  # begun anew from a day ago: what is heard twice changes nothing
+                log.warning("the control topic is read anew", error=str(error))
+                self._stop.wait(_AGAIN_SECONDS)
+            except RuntimeError:  # the loop was closed before us
+                return
+            finally:
+                consumer.close()
+
+    def _follow(self, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
+        ends = self._begin(consumer)
+        is_caught_up = False
+        while not self._stop.is_set():
+            self._hand_over(consumer, loop)
+            if not is_caught_up and _is_reached(consumer, ends):
+                is_caught_up = True
+                loop.call_soon_threadsafe(self._caught_up.set)
 
     def _begin(self, consumer: Consumer) -> list[TopicPartition]:
         """Take position a day ago; where each partition ends now."""
