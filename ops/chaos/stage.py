@@ -56,6 +56,7 @@ class Stage:
     def __init__(self, home: Home, plan: Plan) -> None:
         self.home = home
         self.endpoints = dict(plan.endpoints)
+        self.keep_logs = False
         self.deaths: list[tuple[str, float, set[Partition]]] = []
         """Worker, unix time, and the partitions it held: its unfinished records there are orphaned."""
         self._steps = plan.steps
@@ -146,12 +147,18 @@ class Stage:
 
     def until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
         """Let time pass until it holds. Raises StageError."""
+        if not self.came_true(holds, seconds):
+            raise StageError(f"waited {seconds:g} s for {what}; logs: {self.home.logs}")
+
+    def came_true(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Let time pass until it holds, or no longer than that."""
         end = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > end:
-                raise StageError(f"waited {seconds:g} s for {what}; logs: {self.home.logs}")
+                return False
             self.tend()
             time.sleep(_TICK_SECONDS)
+        return True
 
     def tend(self) -> None:
         for actor in list(self._actors.values()):
@@ -223,8 +230,9 @@ class Stage:
 
     def _note_death(self, actor: Actor) -> None:
         if actor.part.kind == "worker":
+            at = time.time()
             held = partitions_of(self.endpoints["kafka"], actor.name) if self._actors["kafka"].alive else set()
-            self.deaths.append((actor.name, time.time(), held))
+            self.deaths.append((actor.name, at, held))
 
 
 def _own(work: Part) -> Mapping[str, object]:
@@ -241,7 +249,10 @@ def _with_bill(part: Part, home: Home) -> Part:
 
 @contextlib.contextmanager
 def open_stage(root: Path, workers: int = 2) -> Iterator[Stage]:
-    """A stage in the folder `root`, up and well; down again with the block. Call it from the main thread."""
+    """A stage in the folder `root`, up and well; down again with the block, and removed but for logs to be kept.
+
+    Call it from the main thread.
+    """
     home = Home.at(root)
     home.make()
     mine = {"model_url": None, "model_key": None, "drain_seconds": 5.0, "home": home.root}
@@ -252,4 +263,4 @@ def open_stage(root: Path, workers: int = 2) -> Iterator[Stage]:
     finally:
         stage.go_down()
         shutil.rmtree(spare_folder(passwords_in(home.root).stack), ignore_errors=True)
-        shutil.rmtree(home.data, ignore_errors=True)
+        shutil.rmtree(home.data if stage.keep_logs else home.root, ignore_errors=True)

@@ -10,9 +10,11 @@ from ops.cli import (
     bench,
     bulk,
     cancel,
+    chaos,
     dead_letters,
     demo,
     doctor,
+    ledger,
     migrate,
     rehearse,
     resume,
@@ -75,10 +77,22 @@ dead_letters_commands.command("redrive")(dead_letters.redrive)
 dead_letters_commands.command("purge")(dead_letters.purge)
 app.add_typer(dead_letters_commands, name="dead-letters")
 
+chaos_commands = typer.Typer(no_args_is_help=True, help="Faults under load on a private stack, the books compared.")
+chaos_commands.command("run")(chaos.run)
+chaos_commands.command("list")(chaos.list_faults)
+app.add_typer(chaos_commands, name="chaos")
+
 topics_commands = typer.Typer(no_args_is_help=True, help="The cluster's topics against the declaration.")
 topics_commands.command("apply")(topics.apply)
 topics_commands.command("diff")(topics.diff)
 app.add_typer(topics_commands, name="topics")
+
+ledger_commands = typer.Typer(no_args_is_help=True, help="Who paid for what, and what nobody knows.")
+ledger_commands.command("show")(ledger.show)
+ledger_commands.command("unknown")(ledger.unknown)
+ledger_commands.command("audit")(ledger.audit)
+ledger_commands.command("prune")(ledger.prune)
+app.add_typer(ledger_commands, name="ledger")
 
 
 def main() -> None:

@@ -1,0 +1,67 @@
+"""`headrace chaos`: faults under load on a private stack, four books compared."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ops.cli.errors import FAILED, USAGE, CommandError
+
+if TYPE_CHECKING:
+    from ops.chaos.run import Row
+
+
+def run(
+    fault: Annotated[str, typer.Option(help="Which one; see headrace chaos list.")] = "all",
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="How often each.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the load; without it a new one, which is printed.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Inject, heal, wait for lag zero, compare the books; exit 1 when a promise is broken."""
+    import secrets
+    import signal
+
+    from rich.console import Console
+
+    from ops.chaos.faults import UnknownFaultError, faults_named
+    from ops.chaos.report import show
+    from ops.chaos.run import Campaign, run_campaign
+
+    try:
+        faults = faults_named(fault)
+    except UnknownFaultError as error:
+        raise CommandError(str(error), "headrace chaos list", USAGE) from error
+    chosen = secrets.randbelow(2**31) if seed is None else seed
+    print(f"seed {chosen}", file=sys.stderr)
+    # SIGTERM ends what was started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rows = run_campaign(Campaign(faults, rounds, chosen), _tell)
+    ok = all(row.ok for row in rows)
+    if as_json:
+        print(json.dumps({"seed": chosen, "ok": ok, "rows": [row.to_json() for row in rows]}))
+    else:
+        show(rows, Console(width=None if sys.stdout.isatty() else 160))
+    if not ok:
+        raise typer.Exit(FAILED)
+
+
+def list_faults(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Say what each fault does."""
+    from ops.chaos.faults import ALL
+
+    if as_json:
+        print(json.dumps([{"name": fault.name, "story": fault.story} for fault in ALL]))
+        return
+    for fault in ALL:
+        print(f"{fault.name:24} {fault.story}")
+
+
+def _tell(row: "Row") -> None:
+    from ops.chaos.report import line_of
+
+    print(line_of(row), file=sys.stderr, flush=True)
