@@ -81,6 +81,6 @@ def _told(summary: dict[str, Any]) -> str:
     return (
         f"{summary['published']} published, {summary['results']} results ({summary['hits']} not paid, "
         f"{summary['failed']} failed), {summary['unanswered']} unanswered, {summary['rejected_lines']} lines rejected\n"
-        f"cost ${summary['cost_usd']:.4f}, saved ${summary['saved_usd']:.4f}, {summary['seconds']:.1f} s, "
+        f"cost ${summary['cost_usd']:.6f}, saved ${summary['saved_usd']:.6f}, {summary['seconds']:.1f} s, "
         f"run {summary['run_id']}"
     )

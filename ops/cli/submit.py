@@ -72,7 +72,9 @@ def _publish(
         subscriber = None
         if wait_seconds is not None:
             subscriber = held.enter_context(ResultSubscriber(settings.kafka, tenant=request.tenant))
-        producer = held.enter_context(RequestProducer(settings.kafka, delivery_timeout_seconds=30))
+        # Silent: the client logs each refused connection, hundreds of them; the one error that follows says it all.
+        quiet = {"log_level": 0}
+        producer = held.enter_context(RequestProducer(settings.kafka, delivery_timeout_seconds=30, **quiet))
         try:
             producer.submit(request, lane=lane, wait=True)
         except PublishError as error:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ops.cli.errors import CommandError
 from schemas.topics import Lane
 
 
@@ -23,9 +24,13 @@ def worker(
 
     from streams.logs import configure_logs
     from streams.settings import Settings
-    from streams.wiring import run_worker
+    from streams.wiring import MissingKeyError, run_worker
 
     lanes: list[Lane] = [each.value for each in lane or LaneName]
     settings = Settings()
     configure_logs(settings.log_level, settings.log_format)
-    raise typer.Exit(asyncio.run(run_worker(settings, lanes)))
+    try:
+        code = asyncio.run(run_worker(settings, lanes))
+    except MissingKeyError as error:
+        raise CommandError(str(error), "headrace up") from error
+    raise typer.Exit(code)
