@@ -5,10 +5,11 @@ When a pause or a break is over, one call goes first; the others follow when it 
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, get_args
 
 from streams import metrics
 from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused
@@ -31,15 +32,19 @@ class Pause(NamedTuple):
 
 
 class PauseBoard(Protocol):
-    """Where workers tell each other of pauses. Raises nothing: a board that is away is an empty one."""
+    """Where workers tell each other of pauses. Raises nothing; while it is away each keeps to what it knows."""
 
-    async def read(self) -> Mapping[str, Pause]:
-        """Every pause by scope."""
+    async def read(self) -> Mapping[str, Pause] | None:
+        """Every pause by scope; None while the board is away."""
         ...
 
-    async def put(self, scope: str, pause: Pause) -> None: ...
+    async def put(self, scope: str, pause: Pause) -> bool:
+        """Whether it is on the board now."""
+        ...
 
-    async def clear(self, scope: str) -> None: ...
+    async def clear(self, scope: str) -> bool:
+        """Whether it is off the board now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +65,33 @@ class GateRules:
     """How old what a worker knows of the board may be."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Passage:
+    """The right to make one call of `model`; for `probes` it goes first, and the others wait for how it ends."""
+
+    model: str
+    probes: tuple[str, ...]
+    era: int
+
+
 @dataclass(slots=True)
 class _Scope:
     """What this worker knows of one scope."""
 
     pause: Pause | None = None
-    probing: bool = False
+    probe: Passage | None = None
     failures: int = 0
     breaks: int = 0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    era: int = 0
+    """Raised by every break: what fails after it had entered before it is no news."""
+    posted: Pause | None = None
+    """What the board was last known to say."""
+    writing: int = 0
+    written: int = 0
 
 
 class ModelGate:
-    """Ask `enter` before each call, then tell `report` how it went, or `leave` when it was not made."""
+    """Ask `enter` before each call, then tell `report` how it went, or `leave` when that says nothing of the model."""
 
     def __init__(
         self,
@@ -85,100 +104,149 @@ class ModelGate:
         self._rules = rules
         self._now = now
         self._sleep = sleep
-        self._scopes: dict[str, _Scope] = {}
+        self._scopes: defaultdict[str, _Scope] = defaultdict(_Scope)
+        self._changed = asyncio.Event()
+        self._waiting = 0
+        self._ticking: asyncio.Future[None] | None = None
 
-    async def enter(self, model: str) -> None:
-        """Return when a call of `model` may go; every return is to be followed by `report` or `leave`."""
-        for name in (ACCOUNT, model):
-            scope = self._scopes.setdefault(name, _Scope())
-            while not self._may_pass(scope):
-                await self._wait(scope)
+    async def enter(self, model: str, wanted: Callable[[], bool] = lambda: True) -> Passage | None:
+        """Wait until a call of `model` may go; None once it is not `wanted`. Every passage is to be given back."""
+        # Both at once: a call that waits for its model must not keep the account's only probe from other models.
+        while not (self._is_open(ACCOUNT) and self._is_open(model)):
+            if not wanted():
+                return None
+            await self._wait()
+        probes = tuple(name for name in (ACCOUNT, model) if self._scopes[name].pause is not None)
+        passage = Passage(model, probes, self._scopes[model].era)
+        for name in probes:
+            self._scopes[name].probe = passage
+        return passage
 
-    async def report(self, model: str, error: ModelError | None) -> None:
-        """How the call went: `None` for an answer, also for one that refused the request itself."""
-        scope, account = self._scopes[model], self._scopes[ACCOUNT]
-        if isinstance(error, ModelPaused):
-            await self._hold(ACCOUNT, Pause(self._now() + self._rules.refused_pause, "refused", error.code))
-        elif isinstance(error, ModelBusy) and error.limited:
-            await self._hold(model, Pause(self._now() + self._limited_for(error), "limited", error.code))
-        elif isinstance(error, ModelBusy | ModelAmbiguous):
-            await self._count_failure(model, scope, error)
-        else:
-            await self._open(model, scope)
-            await self._open(ACCOUNT, account)
-        self.leave(model)
+    async def report(self, passage: Passage, error: ModelError | None) -> None:
+        """How the call went: `None` for an answer, also for one that refused the request itself. Gives it back."""
+        try:
+            if isinstance(error, ModelPaused):
+                await self._hold(ACCOUNT, Pause(self._now() + self._rules.refused_pause, "refused", error.code))
+            elif isinstance(error, ModelBusy) and error.limited:
+                await self._hold(passage.model, Pause(self._now() + self._limited_for(error), "limited", error.code))
+            elif isinstance(error, ModelBusy | ModelAmbiguous):
+                await self._count_failure(passage, error)
+            else:
+                await self._count_success(passage)
+        finally:
+            self.leave(passage)
 
-    def leave(self, model: str) -> None:
-        """Entered, but no call was made: the next one may go first."""
-        for each in (self._scopes[model], self._scopes[ACCOUNT]):
-            each.probing = False
-            each.changed.set()
+    def leave(self, passage: Passage) -> None:
+        """Nothing was learnt: the next call may go first. Safe to repeat."""
+        for name in passage.probes:
+            if self._scopes[name].probe is passage:
+                self._scopes[name].probe = None
+                self._wake()
 
     async def follow_board(self) -> None:
         """Take over what other workers and `headrace resume` put on the board; run it as a task."""
         while True:
-            posted = await self._board.read()
-            for name in posted.keys() | self._scopes.keys():
-                scope = self._scopes.setdefault(name, _Scope())
-                pause = posted.get(name)
-                if pause != scope.pause and not scope.probing:
-                    scope.pause = pause
-                    scope.changed.set()
-            self._show()
+            await self.look_at_board()
             await self._sleep(self._rules.board_seconds)
 
-    def _may_pass(self, scope: _Scope) -> bool:
-        if scope.pause is None:
-            return True
-        if scope.probing or self._now() < scope.pause.until:
-            return False
-        scope.probing = True
-        return True
-
-    async def _wait(self, scope: _Scope) -> None:
-        scope.changed.clear()
-        pause = scope.pause
-        left = (pause.until - self._now()).total_seconds() if pause else 0.0
-        with_limit = left if left > 0 else None
-        try:
-            async with asyncio.timeout(with_limit):
-                await scope.changed.wait()
-        except TimeoutError:
+    async def look_at_board(self) -> None:
+        """Take over what has changed on the board since it was last looked at."""
+        before = {name: scope.written for name, scope in self._scopes.items()}
+        posted = await self._board.read()
+        if posted is None:
             return
+        for name in posted.keys() | self._scopes.keys():
+            scope = self._scopes[name]
+            # What was read while we wrote may be older than what we wrote.
+            if not scope.writing and scope.written == before.get(name, 0) and posted.get(name) != scope.posted:
+                scope.posted = posted.get(name)
+                scope.pause = self._bounded(scope.posted)
+                self._wake()
+        self._show()
+
+    def _is_open(self, name: str) -> bool:
+        scope = self._scopes[name]
+        return scope.pause is None or (scope.probe is None and self._now() >= scope.pause.until)
+
+    async def _wait(self) -> None:
+        self._waiting += 1
+        if self._ticking is None or self._ticking.done():
+            self._ticking = asyncio.ensure_future(self._tick())
+        try:
+            await self._changed.wait()
+        finally:
+            self._waiting -= 1
+
+    async def _tick(self) -> None:
+        """Wake those who wait when a pause is over, and now and then to see whether they are still wanted."""
+        while self._waiting:
+            now = self._now()
+            ends = [scope.pause.until for scope in self._scopes.values() if scope.pause and scope.pause.until > now]
+            until_end = (min(ends) - now).total_seconds() if ends else self._rules.board_seconds
+            await self._sleep(min(until_end, self._rules.board_seconds))
+            self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _hold(self, name: str, pause: Pause) -> None:
-        scope = self._scopes.setdefault(name, _Scope())
-        if scope.pause is None or pause.until > scope.pause.until:
-            scope.pause = pause
-            log.warning(
-                "calls_paused", scope=name, reason=pause.reason, code=pause.detail, until=pause.until.isoformat()
-            )
-            await self._board.put(name, pause)
-            self._show()
+        scope = self._scopes[name]
+        if scope.pause is not None and pause.until <= scope.pause.until:
+            return
+        scope.pause = pause
+        log.warning("calls_paused", scope=name, reason=pause.reason, code=pause.detail, until=pause.until.isoformat())
+        self._show()
+        await self._write(scope, pause, self._board.put(name, pause))
+
+    async def _count_success(self, passage: Passage) -> None:
+        scope = self._scopes[passage.model]
+        scope.failures = scope.breaks = 0
+        for name in passage.probes:
+            await self._open(name, self._scopes[name])
 
     async def _open(self, name: str, scope: _Scope) -> None:
-        scope.failures = scope.breaks = 0
         if scope.pause is not None and scope.pause.until <= self._now():
             log.info("calls_resumed", scope=name, reason=scope.pause.reason)
             scope.pause = None
-            await self._board.clear(name)
+            self._wake()
             self._show()
+            await self._write(scope, None, self._board.clear(name))
 
-    async def _count_failure(self, model: str, scope: _Scope, error: ModelError) -> None:
+    async def _count_failure(self, passage: Passage, error: ModelError) -> None:
+        scope = self._scopes[passage.model]
+        if passage.era != scope.era:
+            return
         scope.failures += 1
-        was_probe = scope.probing and scope.pause is not None
-        if scope.failures >= self._rules.failures_to_break or was_probe:
+        if scope.failures >= self._rules.failures_to_break or passage.model in passage.probes:
+            scope.era += 1
             scope.breaks += 1
             scope.failures = 0
             rest = min(self._rules.first_break * 2 ** min(scope.breaks - 1, 10), self._rules.longest_break)
-            await self._hold(model, Pause(self._now() + rest, "breaker", error.code))
+            await self._hold(passage.model, Pause(self._now() + rest, "breaker", error.code))
+
+    @staticmethod
+    async def _write(scope: _Scope, pause: Pause | None, writing: Awaitable[bool]) -> None:
+        scope.writing += 1
+        try:
+            if await writing:
+                scope.posted = pause
+        finally:
+            scope.writing -= 1
+            scope.written += 1
 
     def _limited_for(self, error: ModelBusy) -> timedelta:
         if error.retry_after_seconds is None:
             return self._rules.unnamed_pause
         return min(timedelta(seconds=error.retry_after_seconds), self._rules.longest_pause)
 
+    def _bounded(self, pause: Pause | None) -> Pause | None:
+        """What another worker posted, held no longer than one of ours: its clock may be ahead."""
+        rules = self._rules
+        longest = max(rules.longest_pause, rules.refused_pause, rules.longest_break)
+        return None if pause is None else pause._replace(until=min(pause.until, self._now() + longest))
+
     def _show(self) -> None:
-        for reason in ("limited", "breaker", "refused"):
+        for reason in get_args(PauseReason):
             held = sum(1 for scope in self._scopes.values() if scope.pause and scope.pause.reason == reason)
             metrics.PAUSED_SCOPES.labels(reason).set(held)

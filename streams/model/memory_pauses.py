@@ -14,8 +14,10 @@ class MemoryPauseBoard:
     async def read(self) -> Mapping[str, Pause]:
         return dict(self._pauses)
 
-    async def put(self, scope: str, pause: Pause) -> None:
+    async def put(self, scope: str, pause: Pause) -> bool:
         self._pauses[scope] = pause
+        return True
 
-    async def clear(self, scope: str) -> None:
+    async def clear(self, scope: str) -> bool:
         self._pauses.pop(scope, None)
+        return True

@@ -25,8 +25,10 @@ from streams.ledger.port import (
     Sending,
     Settlement,
     Unknown,
+    Verdict,
     Wish,
 )
+from streams.model.gate import Passage
 from streams.model.port import Model, ModelPrompt, ModelReply
 from streams.model.prompting import prompt_of
 from streams.paying.outcomes import TOO_LATE, Deferred, NotAnswered, Paid, Withdrawn
@@ -54,13 +56,14 @@ class Payer:
         self._cache = cache
         self._rules = rules
         self._tools = tools
+        self._handing_back: set[asyncio.Future[bool]] = set()
 
     async def answer(self, work: Work) -> Paid:
         """The answer for `work`, from the ledger or the model. Raises NotAnswered, Deferred, Withdrawn."""
         wish = self._wish(work)
         polls = 0
         while True:
-            self._check(work)
+            # The ledger first: what this request has paid for is its answer, cancelled or late as it may be by now.
             match await self._claim(work, wish):
                 case Known(answer):
                     return await self._remembered(work, Paid(CacheEntry.from_bytes(answer), "ledger"))
@@ -68,9 +71,10 @@ class Payer:
                     if (paid := await self._call(work, claim)) is not None:
                         return await self._remembered(work, paid)
                 case Held():
+                    self._check(work)
                     polls += 1
                     metrics.LEDGER_WAITS.inc(polls == 1)
-                    await self._tools.sleep(self._rules.poll_seconds(polls, self._tools.random.random()))
+                    await self._tools.sleep(self._seconds_to_poll(work, polls))
                 case Unknown(ambiguous):
                     raise NotAnswered(_UNKNOWN, work.attempts + ambiguous)
                 case Ended(error, attempts):
@@ -80,46 +84,51 @@ class Payer:
         """Call once under `claim`; None where the ledger is to be asked again."""
         prompt = prompt_of(work.request, work.model)
         sending = self._sending(work, claim, prompt)
-        if not await self._is_let_through(work, sending) or not await self._is_marked(work, sending):
+        passage = await self._gate.enter(work.model, lambda: self._is_wanted(work))
+        if passage is None:
+            self._hand_back(work, sending)
+            self._check(work)
             return None
-        self._tools.failpoints.reach("before_call")
-        started_at = self._tools.now()
         try:
+            if not await self._is_marked(work, sending):
+                return None
+            self._tools.failpoints.reach("before_call")
+            started_at = self._tools.now()
             reply = await self._model.answer(prompt, self._seconds_for_call(work))
         except ModelError as error:
             metrics.MODEL_CALLS.labels(_outcome(error)).inc()
-            await self._gate.report(work.model, None if isinstance(error, ModelRejected) else error)
+            await self._report(work, passage, error)
             await self._end(work, sending, error)
             return None
+        finally:
+            self._gate.leave(passage)
         self._tools.failpoints.reach("after_reply")
         metrics.MODEL_CALLS.labels("answered").inc()
-        await self._gate.report(work.model, None)
+        await self._gate.report(passage, None)
         stored = self._stored(work, reply, started_at, attempts=work.attempts + claim.ambiguous + 1)
         return await self._settle_answer(sending, stored)
 
-    async def _is_let_through(self, work: Work, sending: Sending) -> bool:
-        try:
-            async with asyncio.timeout(self._seconds_left(work)):
-                await self._gate.enter(work.model)
-        except TimeoutError:
-            await self._settle(_settlement(sending, "released", sent=False))
-            return False
-        return True
-
     async def _is_marked(self, work: Work, sending: Sending) -> bool:
-        """Whether the call is on record and may be made; if not, the gate is given back."""
-        marked = False
-        try:
-            if self._tools.is_cancelled(work):
-                await self._settle(_settlement(sending, "released", sent=False))
-            else:
-                marked = (await self._ledger.mark_sent([sending]))[0]
-        except LedgerUnavailable:
-            marked = False  # nothing was sent; the claim is ours or another's when the ledger is back
-        finally:
-            if not marked:
-                self._gate.leave(work.model)
-        return marked
+        """Whether the call is on record and may be made. Raises where it is not wanted any more."""
+        if self._is_wanted(work):
+            try:
+                if not (await self._ledger.mark_sent([sending]))[0]:
+                    return False  # another's by now
+            except LedgerUnavailable:
+                # Marked or not, nothing is sent; and a claim that its owner forgets is held for as long as it lives.
+                self._hand_back(work, sending)
+                return False
+            if self._is_wanted(work):
+                return True
+        self._hand_back(work, sending)
+        self._check(work)
+        return False
+
+    async def _report(self, work: Work, passage: Passage, error: ModelError) -> None:
+        if isinstance(error, ModelAmbiguous) and self._is_past_deadline(work):
+            self._gate.leave(passage)  # the request's haste says nothing of the model
+        else:
+            await self._gate.report(passage, None if isinstance(error, ModelRejected) else error)
 
     async def _end(self, work: Work, sending: Sending, error: ModelError) -> None:
         """Settle a call without an answer. Returns where the ledger is to be asked again, raises where it is over."""
@@ -133,19 +142,20 @@ class Payer:
                 due_at = self._rules.retries.next_due(attempts, self._tools.now(), work.request.deadline)
                 if due_at is None:
                     await self._give_up(work, sending, error)
-                else:
-                    await self._settle(_settlement(sending, "released", attempts=attempts))
+                elif await self._settle(_settlement(sending, "released", attempts=attempts)):
                     raise Deferred(error.code, attempts, due_at)
             case _:  # limited or paused: no fault of the request, so no attempt is burnt; the gate holds the next one
-                await self._settle(_settlement(sending, "released"))
+                await self._settle(_settlement(sending, "released", attempts=work.attempts))
 
     async def _give_up(self, work: Work, sending: Sending, error: ModelError) -> None:
         detail = ErrorDetail(code=error.code, message=error.message)
         attempts = work.attempts + 1
-        await self._settle(_settlement(sending, "ended", error=detail, attempts=attempts))
-        raise NotAnswered(detail, attempts)
+        # Fenced: another has taken over, and how this request ends is with the ledger.
+        if await self._settle(_settlement(sending, "ended", error=detail, attempts=attempts)):
+            raise NotAnswered(detail, attempts)
 
-    async def _settle_answer(self, sending: Sending, stored: StoredAnswer) -> Paid:
+    async def _settle_answer(self, sending: Sending, stored: StoredAnswer) -> Paid | None:
+        """None where another has taken over meanwhile: then its answer counts, and this call is only on record."""
         entry = CacheEntry.of(stored)
         settlement = _settlement(
             sending,
@@ -155,34 +165,51 @@ class Payer:
             cost_usd=stored.cost_usd,
             expires_at=stored.expires_at,
         )
-        await self._settle(settlement)
+        settled = await self._settle(settlement)
         self._tools.failpoints.reach("after_settle")
-        return Paid(entry, "model")
+        return Paid(entry, "model") if settled else None
 
-    async def _claim(self, work: Work, wish: Wish) -> Any:
+    async def _claim(self, work: Work, wish: Wish) -> Verdict:
         return await insist(
             lambda: self._ledger.claim([wish]), self._tools.sleep, self._tools.random, lambda: self._check(work)
         )
 
-    async def _settle(self, settlement: Settlement) -> None:
+    async def _settle(self, settlement: Settlement) -> bool:
         # Without end: what was paid must be on record, and nothing is told before it is.
-        await insist(lambda: self._ledger.settle([settlement]), self._tools.sleep, self._tools.random)
+        return await insist(lambda: self._ledger.settle([settlement]), self._tools.sleep, self._tools.random)
+
+    def _hand_back(self, work: Work, sending: Sending) -> None:
+        """Give up a claim under which nothing was sent. Nobody waits for it: the ledger may be away for long."""
+        settlement = _settlement(sending, "released", attempts=work.attempts)
+        task = asyncio.ensure_future(self._settle(settlement))
+        self._handing_back.add(task)
+        task.add_done_callback(self._handing_back.discard)
 
     async def _remembered(self, work: Work, paid: Paid) -> Paid:
         if work.request.cache.mode != "bypass":
             await self._cache.remember({cache_key_of(work.request.tenant, work.fingerprint): paid.entry})
         return paid
 
+    def _is_wanted(self, work: Work) -> bool:
+        return not self._tools.is_cancelled(work) and not self._is_past_deadline(work)
+
+    def _is_past_deadline(self, work: Work) -> bool:
+        left = self._seconds_left(work)
+        return left is not None and left <= 0
+
     def _check(self, work: Work) -> None:
         if self._tools.is_cancelled(work):
             raise Withdrawn
-        left = self._seconds_left(work)
-        if left is not None and left <= 0:
+        if self._is_past_deadline(work):
             raise NotAnswered(TOO_LATE, work.attempts, "expired")
 
     def _seconds_left(self, work: Work) -> float | None:
         deadline = work.request.deadline
         return None if deadline is None else (deadline - self._tools.now()).total_seconds()
+
+    def _seconds_to_poll(self, work: Work, polls: int) -> float:
+        poll, left = self._rules.poll_seconds(polls, self._tools.random.random()), self._seconds_left(work)
+        return poll if left is None else max(min(poll, left), 0)
 
     def _seconds_for_call(self, work: Work) -> float:
         left, soft = self._seconds_left(work), self._rules.soft_limit.total_seconds()
@@ -232,10 +259,9 @@ class Payer:
 
 
 def _settlement(
-    sending: Sending, outcome: Literal["answered", "released", "ended", "unknown"], *, sent: bool = True, **fields: Any
+    sending: Sending, outcome: Literal["answered", "released", "ended", "unknown"], **fields: Any
 ) -> Settlement:
-    call_id = sending.call_id if sent else None
-    return Settlement(sending.key, sending.epoch, sending.request_id, outcome, call_id, **fields)
+    return Settlement(sending.key, sending.epoch, sending.request_id, outcome, sending.call_id, **fields)
 
 
 def _outcome(error: ModelError) -> str:

@@ -13,6 +13,7 @@ from schemas.result import Usage
 from streams.admission import Work
 from streams.errors import ModelError
 from streams.failpoints import Failpoints
+from streams.model.gate import Passage
 from streams.retry_policy import RetryPolicy
 
 Price = Callable[[str, Usage], Decimal | None]
@@ -20,13 +21,13 @@ Price = Callable[[str, Usage], Decimal | None]
 
 
 class Gate(Protocol):
-    """Whether a model may be called now."""
+    """Whether a model may be called now. Every passage is given back, by `report` or by `leave`."""
 
-    async def enter(self, model: str) -> None: ...
+    async def enter(self, model: str, wanted: Callable[[], bool]) -> Passage | None: ...
 
-    async def report(self, model: str, error: ModelError | None) -> None: ...
+    async def report(self, passage: Passage, error: ModelError | None) -> None: ...
 
-    def leave(self, model: str) -> None: ...
+    def leave(self, passage: Passage) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
