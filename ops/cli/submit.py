@@ -73,8 +73,7 @@ def _publish(
         if wait_seconds is not None:
             subscriber = held.enter_context(ResultSubscriber(settings.kafka, tenant=request.tenant))
         # Silent: the client logs each refused connection, hundreds of them; the one error that follows says it all.
-        quiet = {"log_level": 0}
-        producer = held.enter_context(RequestProducer(settings.kafka, delivery_timeout_seconds=30, **quiet))
+        producer = held.enter_context(RequestProducer(settings.kafka, delivery_timeout_seconds=30, log_level=0))
         try:
             producer.submit(request, lane=lane, wait=True)
         except PublishError as error:
