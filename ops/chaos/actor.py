@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ops.local import processes
 from ops.local.part import Part, Stop
+from ops.local.ports import may_listen
 
 _RESTART_SECONDS = 0.5
 
@@ -34,12 +35,23 @@ class Actor:
         return self.part.name
 
     @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None and self.alive else None
+
+    @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     @property
     def healthy(self) -> bool:
-        return self.alive and self.part.is_healthy()
+        process = self._process
+        # Another stack may have taken the port since it was chosen; then it is the other's server that is well.
+        return (
+            process is not None
+            and process.poll() is None
+            and self.part.is_healthy()
+            and may_listen(process.pid, self.part.address)
+        )
 
     def start(self, **settings: object) -> None:
         """Start it, with `settings` (HEADRACE_* in small letters) for this start alone."""

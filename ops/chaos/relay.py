@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from ops.local.ports import LOOPBACK
 
@@ -33,17 +33,19 @@ class Conversation:
         self._tail = b""
         self._is_doomed = False
 
-    def asked(self, data: bytes) -> None:
-        """The client sent more."""
+    def asked(self, data: bytes) -> bool:
+        """The client sent more. Whether it may pass: it always may."""
         rule, text = self._rule, self._tail + data
         for _ in range(text.count(rule.marker)):
             rule.seen += 1
             self._is_doomed = self._is_doomed or rule.loses(rule.seen)
         rest = text.rpartition(rule.marker)[2]
         self._tail = rest[-(len(rule.marker) - 1) :] if len(rule.marker) > 1 else b""
+        return True
 
-    def lets_pass(self) -> bool:
-        """Whether what the server just sent may reach the client; if not, both sides are to be cut off."""
+    def replied(self, data: bytes) -> bool:
+        """The server sent more. Whether it may pass; if not, both sides are to be cut off."""
+        del data
         self._rule.lost += self._is_doomed
         return not self._is_doomed
 
@@ -57,10 +59,11 @@ class Relay:
         self._rule = rule
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
+        self._carrying: set[asyncio.Future[None]] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
 
-    def __enter__(self) -> "Relay":
+    def __enter__(self) -> Self:
         self._thread.start()
         if not self._ready.wait(_READY_SECONDS):
             raise RuntimeError(f"the relay did not listen within {_READY_SECONDS:g} s; is any port of 127.0.0.1 free?")
@@ -82,6 +85,7 @@ class Relay:
         self._ready.set()
         await self._stop.wait()
         server.close()
+        await asyncio.gather(*self._carrying)
 
     async def _carry(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         try:
@@ -90,25 +94,18 @@ class Relay:
             to_client.transport.abort()
             return
         conversation = Conversation(self._rule)
-
-        def passes(_: bytes) -> bool:
-            return conversation.lets_pass()
-
-        def is_heard(data: bytes) -> bool:
-            conversation.asked(data)
-            return True
-
-        ways = [
-            asyncio.ensure_future(_pump(client, to_server, is_heard)),
-            asyncio.ensure_future(_pump(server, to_client, passes)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            to_server.transport.abort()
-            to_client.transport.abort()
+        ways = {
+            asyncio.ensure_future(_pump(client, to_server, conversation.asked)),
+            asyncio.ensure_future(_pump(server, to_client, conversation.replied)),
+        }
+        stopping = asyncio.ensure_future(self._stop.wait())
+        self._carrying |= ways
+        await asyncio.wait({*ways, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        to_server.transport.abort()
+        to_client.transport.abort()
+        await asyncio.wait(ways)
+        self._carrying -= ways
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[bytes], bool]) -> None:
@@ -117,6 +114,6 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pass
         while (data := await reader.read(_CHUNK_BYTES)) and passes(data):
             writer.write(data)
             await writer.drain()
-        if not data:
+        if not data:  # an orderly end: what was written before it still arrives
             writer.close()
             await writer.wait_closed()

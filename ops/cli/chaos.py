@@ -18,6 +18,7 @@ def run(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of the load; without it a new one, which is printed.")
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Outages of 60 s instead of 20 s.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Inject, heal, wait for lag zero, compare the books; exit 1 when a promise is broken."""
@@ -31,7 +32,7 @@ def run(
     from ops.chaos.run import Campaign, run_campaign
 
     try:
-        faults = faults_named(fault)
+        faults = faults_named(fault, full=full)
     except UnknownFaultError as error:
         raise CommandError(str(error), "headrace chaos list", USAGE) from error
     chosen = secrets.randbelow(2**31) if seed is None else seed
