@@ -19,7 +19,7 @@ class GroupCommit(Generic[Item, Answer]):
     def __init__(
         self,
         run: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
-        spacing_seconds: float = 0.004,
+        spacing_seconds: float = 0.003,
         most_items: int = 256,
         unheard: Callable[[Item, Answer], None] | None = None,
     ) -> None:

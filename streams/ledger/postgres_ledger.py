@@ -47,7 +47,7 @@ class PostgresLedger:
     """
 
     def __init__(
-        self, dsn: str, owner: str, lease_seconds: float = LEASE_SECONDS, spacing_seconds: float = 0.004
+        self, dsn: str, owner: str, lease_seconds: float = LEASE_SECONDS, spacing_seconds: float = 0.003
     ) -> None:
         self.owner = owner
         self._lease_seconds = lease_seconds
@@ -56,7 +56,7 @@ class PostgresLedger:
         self._sendings = GroupCommit(self._mark_sent, spacing_seconds)
         self._settlements = GroupCommit(self._settle, spacing_seconds)
         self._handed_out: dict[RequestKey, int] = {}
-        self._lost: dict[RequestKey, float] = {}
+        self._lost: dict[RequestKey, float | None] = {}
         self._claiming = asyncio.Lock()
         self._last_beat: float | None = None
 
@@ -153,9 +153,7 @@ class PostgresLedger:
             self._lose([wish.key])
 
     def _lose(self, keys: Iterable[RequestKey]) -> None:
-        # The statement may still be on its way to the server, and done there after we gave it up.
-        until = time.monotonic() + 2 * SILENCE_SECONDS
-        self._lost.update(dict.fromkeys(keys, until))
+        self._lost.update(dict.fromkeys(keys))
 
     async def _give_back_lost(self) -> None:
         """Claims that nobody here knows of would be held for as long as this process lives."""
@@ -164,4 +162,7 @@ class PostgresLedger:
         asked_at = time.monotonic()
         keys = [key for key in self._lost if key not in self._handed_out]
         await self._lanes["beat"].ask(_GIVE_BACK, {"owner": self.owner, "keys": keys})
-        self._lost = {key: until for key, until in self._lost.items() if until > asked_at}
+        # The statement may be done after we gave it up, and after this: stay on it while the server still may do it.
+        later = asked_at + 2 * SILENCE_SECONDS
+        kept = {key: later if until is None else until for key, until in self._lost.items()}
+        self._lost = {key: until for key, until in kept.items() if until > asked_at}
