@@ -1,5 +1,6 @@
 """`KafkaRetrySource`: a RetrySource on confluent-kafka; what is done beyond the offset is committed beside it."""
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -79,7 +80,7 @@ class KafkaRetrySource:
         try:
             taken = self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
-            log.warning("commit failed", error=error.args[0].str())
+            self._tell(error.args[0])
             return False
         return all(each.error is None for each in taken or ())
 
@@ -112,7 +113,7 @@ class KafkaRetrySource:
             raise KafkaException(error)
         if error.str() != self._told:  # the client repeats itself until it is well again
             self._told = error.str()
-            log.warning("reading fails", error=error.str())
+            log.warning("the broker does not answer", error=error.str())
 
 
 def _places(partitions: list[TopicPartition]) -> list[Partition]:
@@ -142,5 +143,7 @@ def _configuration(member: RetryMember) -> dict[str, Any]:
         "session.timeout.ms": int(member.session_timeout_seconds * 1000),
         # What waits here beyond the shelves; the shelves have their own bound.
         "queued.max.messages.kbytes": 8 * 1024,
+        "logger": logging.getLogger("headrace.kafka"),
+        "reconnect.backoff.ms": 500,
         **({"group.instance.id": member.name} if member.name else {}),
     }
