@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 TEST_SECONDS ?= 1200
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench lock clean
+.PHONY: help venv demo test check bench chaos lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: $(STAMP) ## the measurements of the README, each against its baseline
 	$(BIN)/headrace bench hits
 	$(BIN)/headrace bench slow-model
 	$(BIN)/headrace bench sinks
+
+chaos: $(STAMP) ## every fault once, the books compared; under 25 minutes
+	$(BIN)/headrace chaos run --fault all --rounds 1
 
 lock: $(STAMP) ## write the lock files after a change of pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

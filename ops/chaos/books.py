@@ -22,7 +22,7 @@ from ops.local.lag import Partition
 from schemas.codec import decode_result
 from schemas.record import Record
 from schemas.result import PromptResult
-from schemas.topics import DEAD_LETTERS, RESULTS
+from schemas.topics import BULK_REQUESTS, DEAD_LETTERS, REQUESTS, RESULTS, RETRY
 from streams.settings import Settings
 
 _BROKER_SECONDS: Final = 10.0
@@ -48,22 +48,33 @@ class Bookmarks:
     """Where the topics ended before a round began."""
 
     kafka: str
+    requests: tuple[Partition, ...]
     results: Mapping[Partition, int]
+    retries: Mapping[Partition, int]
     dead_letters: int
 
     @classmethod
     def now(cls, kafka: str) -> "Bookmarks":
-        ends = _ends(kafka, RESULTS)
-        return cls(kafka, ends, sum(_ends(kafka, DEAD_LETTERS).values()))
+        dead_letters = sum(ends_of(kafka, DEAD_LETTERS).values())
+        requests = (*ends_of(kafka, REQUESTS), *ends_of(kafka, BULK_REQUESTS))
+        return cls(kafka, requests, ends_of(kafka, RESULTS), ends_of(kafka, RETRY), dead_letters)
 
     def dead_letters_since(self) -> int:
-        return sum(_ends(self.kafka, DEAD_LETTERS).values()) - self.dead_letters
+        return sum(ends_of(self.kafka, DEAD_LETTERS).values()) - self.dead_letters
 
     def results_since(self, tenants: Sequence[str]) -> list[Entry]:
         """Every copy of every result, with the time it was published at."""
-        records = _read(self.kafka, self.results, _ends(self.kafka, RESULTS))
+        records = _read(self.kafka, self.results, ends_of(self.kafka, RESULTS))
         results = [(decode_result(record), record.timestamp_ms / 1000) for record in records]
         return [_entry(result, at) for result, at in results if result.tenant in tenants]
+
+    def deferred_since(self) -> dict[UUID, float]:
+        """Requests that were put on the retry topic, and when first."""
+        first: dict[UUID, float] = {}
+        for record in _read(self.kafka, self.retries, ends_of(self.kafka, RETRY)):
+            one, at = UUID(json.loads(record.value or b"{}")["request_id"]), record.timestamp_ms / 1000
+            first[one] = min(at, first.get(one, at))
+        return first
 
 
 def postgres_book(settings: Settings, tenants: Sequence[str]) -> list[Entry]:
@@ -138,7 +149,7 @@ def _get(url: str) -> bytes:
     return body
 
 
-def _ends(kafka: str, topic: str) -> dict[Partition, int]:
+def ends_of(kafka: str, topic: str) -> dict[Partition, int]:
     reader = _reader(kafka)
     try:
         numbers = reader.list_topics(topic, timeout=_BROKER_SECONDS).topics[topic].partitions

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from ops.chaos.books import (
     Bookmarks,
@@ -20,6 +21,7 @@ from ops.chaos.books import (
 )
 from ops.chaos.fault import Fault
 from ops.chaos.load import Load
+from ops.chaos.offset_watch import OffsetWatch, committed_early
 from ops.chaos.recovery import recovery_seconds
 from ops.chaos.stage import Stage, open_stage
 from ops.chaos.verdict import Books, Question, Violation, violations
@@ -120,14 +122,16 @@ def _played(stage: Stage, fault: Fault, number: int, load: Load, began: float) -
     stage.deaths.clear()
     fault.before(stage)
     bookmarks = Bookmarks.now(stage.endpoints["kafka"])
-    load.start()
-    try:
-        fault.inject(stage, load)
-    finally:
-        fault.heal(stage)
-    stage.until(load.done, _CONFIRMED_SECONDS, "the broker to confirm the load")
-    lag, calm_seconds = _calm(stage, fault.expects.lag_seconds)
+    with OffsetWatch(load.kafka, bookmarks.requests) as watch:
+        load.start()
+        try:
+            fault.inject(stage, load)
+        finally:
+            fault.heal(stage)
+        stage.until(load.done, _CONFIRMED_SECONDS, "the broker to confirm the load")
+        lag, calm_seconds = _calm(stage, fault.expects.lag_seconds)
     books = _read(stage, load, bookmarks, lag, calm_seconds)
+    books = replace(books, committed_early=_early(watch, load, books, bookmarks))
     broken = tuple(violations(books, fault.expects))
     return Row(
         fault=fault.name,
@@ -146,6 +150,13 @@ def _played(stage: Stage, fault: Fault, number: int, load: Load, began: float) -
         seconds=round(time.monotonic() - began, 1),
         violations=broken,
     )
+
+
+def _early(watch: OffsetWatch, load: Load, books: Books, bookmarks: Bookmarks) -> list[UUID]:
+    ended_at = bookmarks.deferred_since()
+    for entry in books.topic:
+        ended_at[entry.request_id] = min(entry.at, ended_at.get(entry.request_id, entry.at))
+    return committed_early(watch.looks, load.accepted, ended_at)
 
 
 def _calm(stage: Stage, within_seconds: float) -> tuple[int | None, float]:

@@ -41,6 +41,7 @@ SHORT_SETTINGS: Final[Mapping[str, object]] = {
 SERVERS: Final = ("kafka", "valkey", "postgres", "clickhouse", "rehearsal")
 _TICK_SECONDS: Final = 0.05
 _UP_SECONDS: Final = 90.0
+_ATTEMPTS: Final = 3
 
 
 class StageError(RuntimeError):
@@ -184,8 +185,10 @@ class Stage:
             return child[0].poll() == 0 if child else name in begun and self._actors[name].healthy
 
         while not all(is_done(step.work.name) for step in self._steps):
-            if time.monotonic() > end:
-                raise StageError(f"the stage did not come up in {_UP_SECONDS:g} s; logs: {self.home.logs}")
+            ended = [name for name in begun & self._actors.keys() if not self._actors[name].alive]
+            if ended or time.monotonic() > end:
+                missing = ended or [step.work.name for step in self._steps if not is_done(step.work.name)]
+                raise StageError(f"the stage did not come up: {', '.join(missing)}; logs: {self.home.logs}")
             for step in self._steps:
                 if step.work.name not in begun and all(is_done(need) for need in step.needs):
                     begun.add(step.work.name)
@@ -253,14 +256,35 @@ def open_stage(root: Path, workers: int = 2) -> Iterator[Stage]:
 
     Call it from the main thread.
     """
-    home = Home.at(root)
-    home.make()
-    mine = {"model_url": None, "model_key": None, "drain_seconds": 5.0, "home": home.root}
-    stage = Stage(home, whole_stack(home, Settings().model_copy(update=mine), workers))
+    stage = _stage_up(root, workers)
     try:
-        stage.come_up()
         yield stage
     finally:
-        stage.go_down()
-        shutil.rmtree(spare_folder(passwords_in(home.root).stack), ignore_errors=True)
-        shutil.rmtree(home.data if stage.keep_logs else home.root, ignore_errors=True)
+        _leave(stage)
+
+
+def _stage_up(root: Path, workers: int) -> Stage:
+    for attempt in range(1, _ATTEMPTS + 1):
+        home = Home.at(root / f"stage-{attempt}")
+        home.make()
+        mine = {"model_url": None, "model_key": None, "drain_seconds": 5.0, "home": home.root}
+        stage = Stage(home, whole_stack(home, Settings().model_copy(update=mine), workers))
+        try:
+            stage.come_up()
+        except BaseException as error:
+            # A port that was free when it was chosen may be taken by now: others start servers here too.
+            stage.keep_logs = isinstance(error, StageError) and attempt == _ATTEMPTS
+            _leave(stage)
+            if not isinstance(error, StageError) or attempt == _ATTEMPTS:
+                raise
+        else:
+            return stage
+    raise AssertionError
+
+
+def _leave(stage: Stage) -> None:
+    stage.go_down()
+    shutil.rmtree(spare_folder(passwords_in(stage.home.root).stack), ignore_errors=True)
+    shutil.rmtree(stage.home.data if stage.keep_logs else stage.home.root, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        stage.home.root.parent.rmdir()  # empty, unless logs are kept
