@@ -1,8 +1,6 @@
 """The composition root: the only place that builds adapters and joins them to the steps."""
 
-import asyncio
-import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,32 +15,26 @@ from schemas.topics import REQUEST_TOPIC_OF_LANE, Lane
 from streams import metrics
 from streams.admission import Admission, Work
 from streams.admission.dead_letter_limit import DeadLetterLimit
-from streams.admission.deaths import DeathBook, Place
 from streams.admission.intake_guard import IntakeGuard
 from streams.admission.redis_deaths import RedisDeathBook
-from streams.answering import Answering, RecordCrashError
+from streams.answering import Answering
 from streams.cache.memory_cache import MemoryCache
 from streams.cache.redis_cache import RedisCache
 from streams.cache.tiers import TieredCache
 from streams.cancellations import Cancellations
 from streams.failpoints import Failpoints
 from streams.faust_worker import EngineSettings, FaustOffsetCommitter, WorkerApp, make_app
-from streams.health import serve_health
 from streams.kafka_control_reader import KafkaControlReader
 from streams.ledger.port import Ledger
 from streams.ledger.postgres_ledger import PostgresLedger, new_owner
-from streams.logs import logger_named
 from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
 from streams.model.gate import GateRules, ModelGate
 from streams.model.prices import cost_usd
 from streams.model.redis_pauses import RedisPauseBoard
 from streams.paying import Payer, PayingRules, PayingTools
-from streams.process import allow_many_connections, settle_memory
 from streams.retry_policy import RetryPolicy
 from streams.runner import Runner, RunnerLimits
 from streams.settings import Settings
-
-log = logger_named("worker")
 
 _REDIS_CONNECTIONS = 32
 _REDIS_TIMEOUT_SECONDS = 2.0
@@ -78,7 +70,7 @@ class WorkerParts:
     def __init__(self, settings: Settings, owned: AsyncExitStack) -> None:
         self.settings = settings
         self.owned = owned
-        self.background: list[Coroutine[None, None, None]] = []
+        self.background: list[Callable[[], Coroutine[None, None, None]]] = []
         self.redis = self._redis()
         self.deaths = RedisDeathBook(self.redis)
         self.failpoints = Failpoints(settings.failpoints)
@@ -98,27 +90,32 @@ class WorkerParts:
 
     def _payer(self, cache: TieredCache, guard: IntakeGuard) -> Payer:
         settings = self.settings
-        gate_rules = GateRules(
-            longest_pause=timedelta(seconds=settings.longest_pause_seconds),
-            refused_pause=timedelta(seconds=settings.refused_pause_seconds),
-        )
-        gate = ModelGate(RedisPauseBoard(self.redis), gate_rules, now_utc)
-        self.background.append(gate.follow_board())
         rules = PayingRules(
             soft_limit=timedelta(seconds=settings.soft_deadline_seconds),
             retries=RetryPolicy.of_seconds(*settings.retry_delays_seconds),
             retry_ambiguous=settings.retry_ambiguous,
         )
-        tools = PayingTools(
+        return Payer(self._ledger(), self._model(), self._gate(), cache, rules, self._paying_tools(guard))
+
+    def _paying_tools(self, guard: IntakeGuard) -> PayingTools:
+        return PayingTools(
             price=cost_usd,
-            lifetime=lifetime_rule(settings),
+            lifetime=lifetime_rule(self.settings),
             is_cancelled=guard.is_cancelled,
             now=now_utc,
             new_id=uuid7,
             random=Random(),  # noqa: S311 - jitter
             failpoints=self.failpoints,
         )
-        return Payer(self._ledger(), self._model(), gate, cache, rules, tools)
+
+    def _gate(self) -> ModelGate:
+        rules = GateRules(
+            longest_pause=timedelta(seconds=self.settings.longest_pause_seconds),
+            refused_pause=timedelta(seconds=self.settings.refused_pause_seconds),
+        )
+        gate = ModelGate(RedisPauseBoard(self.redis), rules, now_utc)
+        self.background.append(gate.follow_board)
+        return gate
 
     def _cancellations(self) -> Cancellations:
         cancellations = Cancellations(now_utc)
@@ -131,7 +128,7 @@ class WorkerParts:
         settings = self.settings
         ledger = PostgresLedger(settings.postgres.get_secret_value(), new_owner(), settings.ledger_lease_seconds)
         self.owned.push_async_callback(ledger.aclose)
-        self.background.append(ledger.keep_alive(settings.ledger_lease_seconds / 4))
+        self.background.append(partial(ledger.keep_alive, settings.ledger_lease_seconds / 4))
         return ledger
 
     def _model(self) -> AnthropicModel:
@@ -176,57 +173,6 @@ def build_engine(
         stall_seconds=settings.stall_seconds,
     )
     return make_app(engine, runner, committer)
-
-
-async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
-    """Answer requests of `lanes` until SIGTERM or SIGINT (0) or a failure (1); both drain first."""
-    failed, stopped_by_signal = asyncio.Event(), asyncio.Event()
-    failures: list[BaseException] = []
-
-    def on_crash(error: BaseException) -> None:
-        failures.append(error)
-        failed.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped_by_signal.set)
-    async with AsyncExitStack() as owned:
-        parts = WorkerParts(settings, owned)
-        answering = await parts.answering()
-        apps = [build_engine(settings, lane, answering, on_crash) for lane in lanes]
-        port = serve_health(settings.metrics_host, settings.metrics_port, lambda: _problem(apps))
-        log.info("starting", lanes=list(lanes), kafka=settings.kafka, rehearsed=settings.rehearsed, metrics_port=port)
-        allow_many_connections()
-        settle_memory()
-        background = [asyncio.ensure_future(each) for each in parts.background]
-        await asyncio.gather(*(app.start() for app in apps))
-        await _first_of(failed, stopped_by_signal, *(app.crash_event for app in apps))
-        await asyncio.gather(*(app.stop() for app in apps))
-        await _bury(failures, parts.deaths)
-        for task in background:
-            task.cancel()
-    log.info("stopped", by_signal=stopped_by_signal.is_set())
-    return 0 if stopped_by_signal.is_set() and not failures else 1
-
-
-async def _bury(failures: Sequence[BaseException], deaths: DeathBook) -> None:
-    """Write down the records this worker dies at, so that one of them cannot kill for ever."""
-    for failure in failures:
-        if isinstance(failure, RecordCrashError):
-            place = Place.of(failure.record)
-            log.error("died_at_record", topic=place.topic, partition=place.partition, offset=place.offset)
-            await deaths.write(place)
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
-
-
-def _problem(apps: Sequence[WorkerApp]) -> str | None:
-    return next((problem for app in apps if (problem := app.problem())), None)
 
 
 def _watch(runner: Runner, lane: Lane) -> None:

@@ -24,7 +24,8 @@ def worker(
 
     from streams.logs import configure_logs
     from streams.settings import Settings
-    from streams.wiring import MissingKeyError, run_worker
+    from streams.wiring import MissingKeyError
+    from streams.worker_process import run_worker
 
     lanes: list[Lane] = [each.value for each in lane or LaneName]
     settings = Settings()
