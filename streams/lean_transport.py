@@ -12,6 +12,10 @@ from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from streams.logs import logger_named
+
+log = logger_named("faust_worker")
+
 _IDLE_SECONDS = 0.02
 
 
@@ -35,7 +39,7 @@ class LeanConsumer(Consumer):  # type: ignore[misc]
         if self.should_stop:
             return
         if not self.flow_active:
-            await self.perform_seek()
+            await self._seek_back()
             return
         generation = self.app.consumer_generation_id
         for partition, batch in (records or {}).items():
@@ -43,6 +47,12 @@ class LeanConsumer(Consumer):  # type: ignore[misc]
                 return
             if active is None or partition in active or partition in self._buffered_partitions:
                 await self._deliver(partition, batch)
+
+    async def _seek_back(self) -> None:
+        try:
+            await self.perform_seek()
+        except Exception as error:  # noqa: BLE001 - the partitions have just left; the next assignment seeks again
+            log.info("seek_not_possible", reason=type(error).__name__)
 
     async def _deliver(self, partition: TP, batch: list[Any]) -> None:
         read_up_to = self._read_offset[partition]

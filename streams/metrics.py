@@ -1,5 +1,6 @@
 """Every metric's name, kind and labels. Labels are closed sets; never a tenant, an id or a text."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -88,3 +89,20 @@ LEDGER_BATCH_RECORDS: Final = Histogram(
 LEDGER_SECONDS: Final = Histogram(
     "headrace_ledger_seconds", "One round trip to the ledger.", ["operation"], buckets=_LATENCY_BUCKETS
 )
+
+_seen_models: set[str] = set()
+_MOST_MODELS: Final = 32
+
+
+def observe_call(model: str, seconds: float, tokens: Mapping[str, int]) -> None:
+    """One answered call, under OpenTelemetry's names; `model` is what the API says answered."""
+    name = model if model in _seen_models or len(_seen_models) < _MOST_MODELS else "other"
+    _seen_models.add(name)
+    MODEL_SECONDS.labels(name, "").observe(seconds)
+    for kind, count in tokens.items():
+        MODEL_TOKENS.labels(name, kind).observe(count)
+
+
+def observe_failed_call(error_type: str, seconds: float) -> None:
+    """One call without an answer. What it asked for is the caller's text, so it is no label."""
+    MODEL_SECONDS.labels("other", error_type).observe(seconds)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,8 +26,11 @@ from ops.local.kafka import kafka_server
 from ops.local.lag import lag_per_topic
 from ops.local.part import Command, Server, Stop
 from ops.local.ports import LOOPBACK, choose_port
+from ops.local.postgres import postgres_server
 from ops.local.rehearsal import rehearsal_server
+from ops.local.spare import spare_folder
 from ops.local.valkey import valkey_server
+from ops.migrations.apply import migrate_postgres
 from ops.topics import apply_topics
 from schemas.request import PromptRequest
 from schemas.result import PromptResult
@@ -151,24 +156,30 @@ class Following:
 
 
 class Pipeline:
-    """Kafka with the declared topics, Valkey, the rehearsal server; workers when asked for."""
+    """Kafka with the declared topics, Valkey, Postgres, the rehearsal server; workers when asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._kafka = RunningServer(kafka_server(folder / "kafka"), folder / "kafka.log")
         self._redis = RunningServer(valkey_server(folder / "valkey", _PASSWORD), folder / "valkey.log")
+        self._spare = spare_folder(f"test-{uuid4().hex[:12]}")
+        self._postgres = RunningServer(
+            postgres_server(folder / "postgres", _PASSWORD, self._spare), folder / "postgres.log"
+        )
         self._model = RunningServer(rehearsal_server(), folder / "model.log")
 
     def start(self) -> None:
-        for server in (self._kafka, self._redis, self._model):
+        for server in (self._kafka, self._redis, self._postgres, self._model):
             server.start()
         self.model = RehearsalServer(self._model.endpoint)
         self.model.reset()
         apply_topics(self.kafka)
+        migrate_postgres(self._postgres.endpoint, datetime.now(UTC))
 
     def stop(self) -> None:
-        for server in (self._model, self._redis, self._kafka):
+        for server in (self._model, self._postgres, self._redis, self._kafka):
             server.stop()
+        shutil.rmtree(self._spare, ignore_errors=True)
 
     @property
     def kafka(self) -> str:
@@ -217,6 +228,7 @@ class Pipeline:
             "HEADRACE_HOME": str(self.folder / "home"),
             "HEADRACE_KAFKA": self.kafka,
             "HEADRACE_REDIS": self._redis.endpoint,
+            "HEADRACE_POSTGRES": self._postgres.endpoint,
             "HEADRACE_LOG_FORMAT": "json",
             "ANTHROPIC_BASE_URL": self._model.endpoint,
             "ANTHROPIC_API_KEY": "rehearsal",

@@ -5,6 +5,7 @@ Every prompt is new, so every request is a call. The rate is that of whole waves
 
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -16,6 +17,7 @@ from ops.bench.report import Bar, Report
 from ops.bench.results_topic import ResultsTopic
 from ops.bench.subject import outcome_of, watched, worker
 from ops.local.testing import Endpoints, local_servers
+from ops.migrations.apply import migrate_postgres
 from ops.topics import apply_topics
 
 RATE_TARGET: Final = 0.9
@@ -43,11 +45,12 @@ def run(rounds: int = 3, size: Size | None = None) -> Report:
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         home = Path(folder)
         with (
-            local_servers(home, {"kafka", "redis"}) as servers,
+            local_servers(home, {"kafka", "redis", "postgres"}) as servers,
             rehearsed_model(home, size.latency_seconds) as url,
         ):
-            endpoints = Endpoints(servers.kafka, servers.redis, model=url)
+            endpoints = Endpoints(servers.kafka, servers.redis, servers.postgres, model=url)
             apply_topics(servers.kafka or "")
+            migrate_postgres(servers.postgres or "", datetime.now(UTC))
             table = [_round(home, endpoints, number, size) for number in range(rounds)]
     return Report(
         "slow-model",

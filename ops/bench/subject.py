@@ -22,7 +22,8 @@ GROUP: Final = "headrace-worker-interactive"
 _LOOK_SECONDS: Final = 0.03
 _START_SECONDS: Final = 30.0
 _MEBIBYTE: Final = 1024 * 1024
-# Nobody listens there: a bench that needs no model must not reach one that costs money.
+# Nobody listens there: a bench that needs no model must not reach one that costs money, and hits need no ledger.
+_NO_LEDGER: Final = f"postgresql://headrace@{LOOPBACK}:9/headrace"
 _NO_MODEL: Final = f"http://{LOOPBACK}:9"
 
 Process = subprocess.Popen[bytes]
@@ -40,6 +41,7 @@ def worker(home: Path, endpoints: Endpoints, environment: Mapping[str, str] | No
         "HEADRACE_HOME": str(home),
         "HEADRACE_KAFKA": endpoints.kafka or "",
         "HEADRACE_REDIS": endpoints.redis or "",
+        "HEADRACE_POSTGRES": endpoints.postgres or _NO_LEDGER,
         "HEADRACE_METRICS_PORT": str(port),
         "ANTHROPIC_BASE_URL": endpoints.model or _NO_MODEL,
         "ANTHROPIC_API_KEY": "rehearsal",

@@ -97,6 +97,7 @@ class Payer:
             reply = await self._model.answer(prompt, self._seconds_for_call(work))
         except ModelError as error:
             metrics.MODEL_CALLS.labels(_outcome(error)).inc()
+            metrics.observe_failed_call(_outcome(error), (self._tools.now() - started_at).total_seconds())
             await self._report(work, passage, error)
             await self._end(work, sending, error)
             return None
@@ -104,6 +105,8 @@ class Payer:
             self._gate.leave(passage)
         self._tools.failpoints.reach("after_reply")
         metrics.MODEL_CALLS.labels("answered").inc()
+        tokens = {"input": reply.usage.input_tokens, "output": reply.usage.output_tokens}
+        metrics.observe_call(reply.model, reply.model_ms / 1000, tokens)
         await self._gate.report(passage, None)
         stored = self._stored(work, reply, started_at, attempts=work.attempts + claim.ambiguous + 1)
         return await self._settle_answer(sending, stored)

@@ -225,7 +225,6 @@ def test_metrics_have_every_declared_family_and_only_closed_labels(pipeline: Pip
     assert worker.total("headrace_model_calls_total") > 0
 
 
-@pytest.mark.xfail(reason="declared, and observed nowhere yet", strict=True)
 def test_calls_of_the_model_are_measured_under_their_opentelemetry_names(pipeline: Pipeline, worker: Worker) -> None:
     request = a_question("measured")
     with pipeline.following("measured") as results:

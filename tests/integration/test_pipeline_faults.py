@@ -47,7 +47,6 @@ def test_sigterm_finishes_what_is_in_flight_and_leaves_nothing_to_the_next_worke
 IN_FLIGHT = 20
 
 
-@pytest.mark.xfail(reason="a rebalance during Faust's first seek can end a worker: IllegalStateError in perform_seek")
 def test_a_killed_worker_loses_nothing_and_pays_again_at_most_for_what_was_in_flight(
     pipeline: Pipeline, record_property: Callable[[str, object], None]
 ) -> None:
