@@ -166,6 +166,10 @@ def _paid_once(books: Books, expects: Expectation) -> Iterable[Violation]:
 def _stores_agree(books: Books) -> Iterable[Violation]:
     """What either store says was paid is what the model charged, less the calls recorded as unseen."""
     purses = _purses(books)
+    asked = {purses.of(call.request_id) for call in books.model}
+    answered = [each.request_id for each in books.topic if each.status == "completed"]
+    invented = [one for one in answered if purses.of(one) not in asked]
+    yield from _told("C", "answered, and the model was never asked", invented)
     for name, book in (("Postgres", books.postgres), ("ClickHouse", books.clickhouse)):
         charged: dict[str, Counter[Paid]] = defaultdict(Counter)
         involved: dict[str, list[UUID]] = defaultdict(list)

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from ops.chaos.load import Accepted, Load, LoadShape
+from ops.chaos.offset_watch import committed_early
 from ops.chaos.recovery import recovery_seconds
 from ops.chaos.verdict import Books, Entry, Expectation, ModelCall, Paid, Question, violations
 
@@ -80,6 +81,7 @@ WRONG: dict[str, tuple[str, Callable[[Books], Books]]] = {
         "C",
         lambda b: replace(b, clickhouse=(*b.clickhouse[:1], replace(a_payer(FOLLOWER), answer=""), b.clickhouse[2])),
     ),
+    "an answer without a call": ("C", lambda b: replace(b, model=b.model[:1])),
     "tokens that were not charged": (
         "C",
         lambda b: replace(b, clickhouse=(*b.clickhouse[:2], a_payer(OTHER, COST._replace(output_tokens=21)))),
@@ -139,3 +141,10 @@ def test_recovery_is_counted_from_the_death_to_the_first_orphan_answered() -> No
     ends = [Entry(one.id, "completed", "model", COST, at=at) for one, at in zip(asked, times, strict=True)]
     assert recovery_seconds([("worker-1", 101.5, {("llm.requests", 0)})], asked, ends) == 6.0
     assert recovery_seconds([("worker-1", 200.0, {("llm.requests", 0)})], asked, ends) is None
+
+
+def test_an_offset_is_early_when_it_was_seen_past_a_request_that_had_no_end_yet() -> None:
+    load = Load("", "a", LoadShape(), seed=1)
+    in_time, late, behind = (Accepted(load.question(n), "t", 0, offset=n, at=0) for n in range(3))
+    looks = [(10.0, {("t", 0): 0}), (20.0, {("t", 0): 2}), (30.0, {("t", 0): 2})]
+    assert committed_early(looks, [in_time, late, behind], {in_time.id: 19.9, late.id: 20.5}) == [late.id]
