@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ops.chaos.load import Load, LoadShape
-from ops.chaos.stage import Stage
+from ops.chaos.stage import PlanChange, Stage
 from ops.chaos.verdict import Expectation
 
 
@@ -29,3 +29,5 @@ class Fault:
     """Settings of our processes for this fault alone, in small letters; they are restarted for it and after it."""
     own_stage: bool = False
     """Whether it leaves the stage unfit for the next fault; then it gets one of its own."""
+    plan: PlanChange | None = None
+    """The stack it needs, where that is another than the usual one; it gets a stage of its own too."""

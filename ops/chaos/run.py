@@ -85,11 +85,13 @@ def run_campaign(campaign: Campaign, report: Callable[[Row], None] = lambda _: N
         stage: Stage | None = None
         for number in range(1, campaign.rounds + 1):
             for fault in campaign.faults:
-                if fault.own_stage:
-                    with _stage_in_temp(campaign.workers) as own:
+                if fault.own_stage or fault.plan is not None:
+                    shared.close()  # two cores carry one stage
+                    stage = None
+                    with _stage_in_temp(campaign.workers, fault) as own:
                         rows.append(play(own, fault, number, campaign.seed))
                 else:
-                    stage = stage or shared.enter_context(_stage_in_temp(campaign.workers))
+                    stage = stage or shared.enter_context(_stage_in_temp(campaign.workers, fault))
                     rows.append(play(stage, fault, number, campaign.seed))
                     if rows[-1].problem is not None:  # who knows what state it is in
                         shared.close()
@@ -199,9 +201,10 @@ def _no_verdict(fault: Fault, number: int, load: Load, seconds: float, problem: 
 
 
 @contextlib.contextmanager
-def _stage_in_temp(workers: int) -> Iterator[Stage]:
+def _stage_in_temp(workers: int, fault: Fault) -> Iterator[Stage]:
     """A stage in a folder that is removed, but for the logs when something went wrong."""
     root = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
     print(f"a private stack comes up in {root}", file=sys.stderr)
-    with open_stage(root, workers) as stage:
+    options = {} if fault.plan is None else {"plan": fault.plan}
+    with open_stage(root, workers, **options) as stage:
         yield stage

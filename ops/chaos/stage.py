@@ -44,6 +44,10 @@ _UP_SECONDS: Final = 90.0
 _ATTEMPTS: Final = 3
 
 
+PlanChange = Callable[[Home, Plan], Plan]
+"""Makes another stack of the usual one."""
+
+
 class StageError(RuntimeError):
     """The stage itself did not do what a fault needs: no verdict on the pipeline."""
 
@@ -250,25 +254,29 @@ def _with_bill(part: Part, home: Home) -> Part:
     return replace(part, command=replace(part.command, argv=argv))
 
 
+def _as_usual(_home: Home, plan: Plan) -> Plan:
+    return plan
+
+
 @contextlib.contextmanager
-def open_stage(root: Path, workers: int = 2) -> Iterator[Stage]:
+def open_stage(root: Path, workers: int = 2, plan: PlanChange = _as_usual) -> Iterator[Stage]:
     """A stage in the folder `root`, up and well; down again with the block, and removed but for logs to be kept.
 
-    Call it from the main thread.
+    `plan` makes another stack of the usual one. Call it from the main thread.
     """
-    stage = _stage_up(root, workers)
+    stage = _stage_up(root, workers, plan)
     try:
         yield stage
     finally:
         _leave(stage)
 
 
-def _stage_up(root: Path, workers: int) -> Stage:
+def _stage_up(root: Path, workers: int, plan: PlanChange) -> Stage:
     for attempt in range(1, _ATTEMPTS + 1):
         home = Home.at(root / f"stage-{attempt}")
         home.make()
         mine = {"model_url": None, "model_key": None, "drain_seconds": 5.0, "home": home.root}
-        stage = Stage(home, whole_stack(home, Settings().model_copy(update=mine), workers))
+        stage = Stage(home, plan(home, whole_stack(home, Settings().model_copy(update=mine), workers)))
         try:
             stage.come_up()
         except BaseException as error:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ops.chaos.fault import Fault
-from ops.chaos.faults import duplicates, kills, model, outages, records, stores
+from ops.chaos.faults import cluster, duplicates, kills, model, outages, records, stores
 
 ALL: Final[Sequence[Fault]] = (
     *kills.FAULTS,
@@ -13,6 +13,7 @@ ALL: Final[Sequence[Fault]] = (
     *outages.FAULTS,
     *stores.FAULTS,
     *model.FAULTS,
+    *cluster.FAULTS,
 )
 
 _FULL: Final = {fault.name: fault for fault in (*outages.FULL, *model.FULL)}
