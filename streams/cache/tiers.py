@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from streams import metrics
 from streams.cache.port import AnswerCache, CacheKey, CacheUnavailable
 from streams.cache.stored_answer import CacheEntry
+from streams.group_commit import GroupCommit
 from streams.logs import logger_named
 
 log = logger_named("cache")
@@ -26,6 +27,7 @@ class TieredCache:
     def __init__(self, local: AnswerCache, shared: AnswerCache) -> None:
         self._local = local
         self._shared = shared
+        self._puts: GroupCommit[tuple[CacheKey, CacheEntry], None] = GroupCommit(self._put_shared)
 
     async def find_many(self, keys: Sequence[CacheKey]) -> dict[CacheKey, CacheHit]:
         """The hits among `keys`, in at most one round trip."""
@@ -40,13 +42,17 @@ class TieredCache:
         return found
 
     async def remember(self, entries: Mapping[CacheKey, CacheEntry]) -> None:
-        """Keep new answers in both tiers."""
+        """Keep new answers in both tiers; what is remembered at one time goes out in one round trip."""
         await self._local.put_many(entries)
+        await self._puts.submit(list(entries.items()))
+
+    async def _put_shared(self, entries: Sequence[tuple[CacheKey, CacheEntry]]) -> list[None]:
         try:
-            await self._shared.put_many(entries)
+            await self._shared.put_many(dict(entries))
         except CacheUnavailable as error:
             metrics.CACHE_ERRORS.labels("put").inc()
             log.warning("shared_cache_unavailable", operation="put", reason=str(error))
+        return [None] * len(entries)
 
     async def _shared_entries(self, keys: Sequence[CacheKey]) -> Sequence[CacheEntry | None]:
         try:

@@ -10,7 +10,7 @@ from typing import Any, Final, LiteralString
 from uuid import uuid4
 
 from streams import metrics
-from streams.ledger.group_commit import GroupCommit
+from streams.group_commit import GroupCommit
 from streams.ledger.port import Claimed, LedgerUnavailable, RequestKey, Sending, Settlement, Verdict, Wish
 from streams.ledger.postgres_connection import SILENCE_SECONDS, HealingConnection
 from streams.ledger.postgres_records import sendings_json, settlements_json, verdict_of, wishes_json

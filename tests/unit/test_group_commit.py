@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from streams.ledger.group_commit import GroupCommit
+from streams.group_commit import GroupCommit
 
 
 class Desk:
