@@ -20,6 +20,7 @@ GROUP: Final = "headrace-retries"
 _ANSWER_SECONDS: Final = 10.0
 
 OnAssigned = Callable[[Mapping[Partition, Collection[int]]], None]
+OnCommitted = Callable[[Mapping[Partition, Position]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,14 @@ class KafkaRetrySource:
     """Reads the retry topic until `close`."""
 
     def __init__(self, member: RetryMember) -> None:
-        self._consumer = Consumer(_configuration(member))
+        self._consumer = Consumer(_configuration(member) | {"on_commit": self._committed})
+        self._under_way: Mapping[Partition, Position] = {}
+        self._on_committed: OnCommitted = dict
         self._told: str | None = None
 
-    def subscribe(self, on_assigned: OnAssigned, on_revoked: OnRevoked) -> None:
+    def subscribe(self, on_assigned: OnAssigned, on_revoked: OnRevoked, on_committed: OnCommitted) -> None:
+        self._on_committed = on_committed
+
         def assigned(_: Any, partitions: list[TopicPartition]) -> None:
             on_assigned(self._finished_ahead(partitions))
 
@@ -71,18 +76,28 @@ class KafkaRetrySource:
                 self._tell(error)
         return records
 
-    def commit(self, positions: Mapping[Partition, Position]) -> bool:
+    def commit(self, positions: Mapping[Partition, Position]) -> None:
+        """See RetrySource. While one is under way the next waits: with the broker down that may be long."""
+        if positions and not self._under_way:
+            self._under_way = positions
+            self._consumer.commit(offsets=_offsets(positions), asynchronous=True)
+
+    def commit_now(self, positions: Mapping[Partition, Position]) -> None:
         """See RetrySource."""
-        offsets = [
-            TopicPartition(topic, number, next_offset, note_of(next_offset, ahead))
-            for (topic, number), (next_offset, ahead) in positions.items()
-        ]
+        if not positions:
+            return
         try:
-            taken = self._consumer.commit(offsets=offsets, asynchronous=False)
+            self._consumer.commit(offsets=_offsets(positions), asynchronous=False)
         except KafkaException as error:
             self._tell(error.args[0])
-            return False
-        return all(each.error is None for each in taken or ())
+
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        under_way, self._under_way = self._under_way, {}
+        if error is not None:
+            self._tell(error)
+            return
+        taken = {Partition(each.topic, each.partition) for each in partitions if each.error is None}
+        self._on_committed({partition: position for partition, position in under_way.items() if partition in taken})
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """See RetrySource."""
@@ -114,6 +129,13 @@ class KafkaRetrySource:
         if error.str() != self._told:  # the client repeats itself until it is well again
             self._told = error.str()
             log.warning("the broker does not answer", error=error.str())
+
+
+def _offsets(positions: Mapping[Partition, Position]) -> list[TopicPartition]:
+    return [
+        TopicPartition(topic, number, next_offset, note_of(next_offset, ahead))
+        for (topic, number), (next_offset, ahead) in positions.items()
+    ]
 
 
 def _places(partitions: list[TopicPartition]) -> list[Partition]:

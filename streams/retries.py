@@ -5,7 +5,7 @@ what is not committed is read again. Knows no Kafka library.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -25,6 +25,8 @@ _READ_SECONDS: Final = 0.25
 _COMMIT_SECONDS: Final = 1.0
 _SHORTEST_REST_SECONDS: Final = 0.5
 _LONGEST_REST_SECONDS: Final = 5.0
+_LEAVE_SECONDS: Final = 3.0
+_LEAVE_READ_SECONDS: Final = 0.1
 
 Publish = Callable[[Sequence[OutgoingRecord]], Sequence[bool]]
 """Returns when the broker has answered for all of them: which are confirmed, in their order."""
@@ -36,8 +38,11 @@ class RetrySource(Protocol):
     def read(self, at_most: int, timeout_seconds: float) -> Sequence[Record]:
         """Up to so many records, fewer after the timeout. Membership lives by calling this."""
 
-    def commit(self, positions: Mapping[Partition, Position]) -> bool:
-        """Whether the broker has taken them."""
+    def commit(self, positions: Mapping[Partition, Position]) -> None:
+        """Begin; what the broker has taken is told to `on_committed` within a later `read`."""
+
+    def commit_now(self, positions: Mapping[Partition, Position]) -> None:
+        """Wait for the broker, which has just spoken: for partitions that are being taken away."""
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """Fetch nothing from these until `resume`."""
@@ -48,7 +53,8 @@ class RetrySource(Protocol):
 class Retries:
     """Call `step` in a loop and `leave` at the end, from one thread.
 
-    The source calls `on_assigned` and `on_revoked` inside `read`. `clock` is monotonic, `now` is seconds since 1970.
+    The source calls `on_assigned`, `on_revoked` and `on_committed` inside `read`. `clock` is monotonic, `now` is
+    seconds since 1970.
     """
 
     def __init__(
@@ -82,15 +88,20 @@ class Retries:
         if self._clock() >= self._rest_until:
             self._send_due()
         if self._clock() >= self._commit_at:
-            self._commit(self._shelves.keys())
+            self._source.commit(self._positions(self._shelves))
             self._commit_at = self._clock() + _COMMIT_SECONDS
         self._steer()
         self._measure()
 
     def leave(self) -> bool:
-        """Send what is due, once, and commit. Whether the broker took it all; the rest is read again."""
+        """Send what is due, once, and commit. Whether the broker took it all in time; the rest is read again."""
         sent = self._send_due()
-        return self._commit(self._shelves.keys()) and sent
+        self._source.commit(self._positions(self._shelves))
+        deadline = self._clock() + _LEAVE_SECONDS
+        while (left := self._positions(self._shelves)) and self._clock() < deadline:
+            self._source.read(1, _LEAVE_READ_SECONDS)  # what it brings stays uncommitted, and is read again
+        self._shelves.clear()
+        return sent and not left
 
     def on_assigned(self, partitions: Mapping[Partition, Collection[int]]) -> None:
         """These are ours now; with each, the offsets that are done beyond where reading begins."""
@@ -100,10 +111,16 @@ class Retries:
     def on_revoked(self, partitions: Collection[Partition], *, lost: bool = False) -> None:
         """Commit what was sent while that is still allowed, then forget the rest. `lost`: another has it already."""
         if not lost:
-            self._commit(partitions)
+            self._source.commit_now(self._positions(partitions))
         for partition in partitions:
             self._shelves.pop(partition, None)
             self._paused.discard(partition)
+
+    def on_committed(self, positions: Mapping[Partition, Position]) -> None:
+        """The broker has these."""
+        for partition, position in positions.items():
+            if partition in self._shelves:
+                self._shelves[partition].committed(position)
 
     def _take(self, records: Sequence[Record]) -> None:
         now = self._now()
@@ -149,18 +166,13 @@ class Retries:
         self._rest_until = self._clock() + min(_LONGEST_REST_SECONDS, _SHORTEST_REST_SECONDS * 2**self._failures)
         self._failures = min(self._failures + 1, 8)
 
-    def _commit(self, partitions: Collection[Partition]) -> bool:
-        shelves = {partition: self._shelves[partition] for partition in partitions if partition in self._shelves}
-        positions = {
-            partition: position for partition, shelf in shelves.items() if (position := shelf.to_commit()) is not None
+    def _positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        shelves = ((partition, self._shelves.get(partition)) for partition in partitions)
+        return {
+            partition: position
+            for partition, shelf in shelves
+            if shelf is not None and (position := shelf.to_commit()) is not None
         }
-        if not positions:
-            return True
-        if not self._source.commit(positions):
-            return False
-        for partition, position in positions.items():
-            shelves[partition].committed(position)
-        return True
 
     def _steer(self) -> None:
         full = {partition for partition, shelf in self._shelves.items() if shelf.is_full}

@@ -25,17 +25,18 @@ def run_retries(settings: Settings) -> int:
     source = KafkaRetrySource(RetryMember(settings.kafka, settings.session_timeout_seconds, settings.worker_name))
     publisher = BlockingPublisher(settings.kafka)
     retries = Retries(source, publisher.publish, time.monotonic, time.time)
-    source.subscribe(retries.on_assigned, retries.on_revoked)
+    source.subscribe(retries.on_assigned, retries.on_revoked, retries.on_committed)
     port = serve_health(settings.metrics_host, settings.metrics_port, lambda: problem_of(retries))
     log.info("starting", kafka=settings.kafka, metrics_port=port)
     try:
         while not stop.is_set():
             retries.step()
+        still_waiting = retries.waiting
         all_sent = retries.leave()
     finally:
         source.close()
         publisher.close()
-    log.info("stopped", all_sent=all_sent, still_waiting=retries.waiting)
+    log.info("stopped", all_sent=all_sent, still_waiting=still_waiting)
     return 0
 
 

@@ -71,7 +71,7 @@ class RunningRetries:
         self._source = KafkaRetrySource(RetryMember(broker, 10, group=group))
         self._publisher = BlockingPublisher(broker)
         self.retries = Retries(self._source, self._publisher.publish, time.monotonic, time.time)
-        self._source.subscribe(self.retries.on_assigned, self.retries.on_revoked)
+        self._source.subscribe(self.retries.on_assigned, self.retries.on_revoked, self.retries.on_committed)
 
     def step_until(self, reached: Callable[[], bool]) -> None:
         deadline = time.monotonic() + WAIT_SECONDS

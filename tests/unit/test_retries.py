@@ -1,6 +1,6 @@
 """Due order, bounds and commits of the retries process, on a topic in memory and a clock in the test's hand."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
@@ -29,6 +29,8 @@ class Topic:
         self.commits = True
         self.read_to = 0
         self.paused = False
+        self.on_committed: Callable[[Mapping[Partition, Position]], object] = dict
+        self.passing_seconds = 0.0
 
     def wait(self, name: str, seconds: float) -> None:
         due_at = datetime.fromtimestamp(self.now + seconds, UTC)
@@ -40,15 +42,17 @@ class Topic:
         self.records.append(Record(RETRY, 0, len(self.records), None, value, tuple(headers), at_ms))
 
     def read(self, at_most: int, timeout_seconds: float) -> Sequence[Record]:
-        del timeout_seconds
+        self.now += self.passing_seconds * timeout_seconds
         found = [] if self.paused else self.records[self.read_to : self.read_to + at_most]
         self.read_to += len(found)
         return found
 
-    def commit(self, positions: Mapping[Partition, Position]) -> bool:
-        if self.commits:
+    def commit(self, positions: Mapping[Partition, Position]) -> None:
+        if self.commits and positions:
             self.position = positions[ONE]
-        return self.commits
+            self.on_committed(positions)
+
+    commit_now = commit
 
     def pause(self, partitions: Collection[Partition]) -> None:
         assert partitions == {ONE}
@@ -67,6 +71,7 @@ class Topic:
         """A process that begins where the last commit says."""
         retries = Retries(self, self.publish, lambda: self.now, lambda: self.now, bounds)
         self.read_to, self.paused = self.position.next_offset, False
+        self.on_committed = retries.on_committed
         retries.on_assigned({ONE: self.position.finished_ahead})
         return retries
 
@@ -165,10 +170,20 @@ def test_a_refused_commit_is_made_later() -> None:
     topic.commits = False
     retries = topic.process()
     retries.step()
-    assert not retries.leave()
     topic.commits = True
-    assert retries.leave()
+    topic.now += 2
+    retries.step()
     assert topic.position == Position(1)
+
+
+def test_leaving_does_not_wait_for_a_broker_that_is_down() -> None:
+    topic = Topic()
+    topic.wait("a", 0)
+    topic.commits, topic.passing_seconds = False, 1.0
+    retries = topic.process()
+    retries.step()
+    assert not retries.leave()
+    assert topic.position == Position(0)
 
 
 def test_on_revoke_what_was_sent_is_committed_and_on_loss_nothing_is() -> None:
