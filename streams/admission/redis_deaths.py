@@ -27,7 +27,8 @@ class RedisDeathBook:
         except (RedisError, OSError) as error:
             log.warning("death_book_away", reason=type(error).__name__)
             return {}
-        return {_place(field): int(deaths) for field, deaths in entries.items()}
+        read = (_entry(field, deaths) for field, deaths in entries.items())
+        return dict(entry for entry in read if entry is not None)
 
     async def write(self, place: Place) -> None:
         try:
@@ -37,7 +38,11 @@ class RedisDeathBook:
             log.warning("death_not_written", reason=type(error).__name__)
 
 
-def _place(field: bytes | str) -> Place:
-    text = field.decode() if isinstance(field, bytes) else field
-    topic, partition, offset = text.rsplit("/", 2)
-    return Place(topic, int(partition), int(offset))
+def _entry(field: bytes | str, deaths: bytes | str) -> tuple[Place, int] | None:
+    """None for what no worker wrote there: it must not keep one from starting."""
+    text = field.decode(errors="replace") if isinstance(field, bytes) else field
+    try:
+        topic, partition, offset = text.rsplit("/", 2)
+        return Place(topic, int(partition), int(offset)), int(deaths)
+    except ValueError:
+        return None
