@@ -9,6 +9,7 @@ from schemas.topics import Lane
 from streams.admission.deaths import DeathBook, Place
 from streams.answering import RecordCrashError
 from streams.background import Background
+from streams.broker_wait import wait_for_broker
 from streams.faust_worker import WorkerApp
 from streams.health import serve_health
 from streams.logs import logger_named
@@ -59,7 +60,8 @@ async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
         owned.push_async_callback(background.aclose)
         for work in parts.background:
             background.start(work)
-        await _serve(apps, end)
+        if await wait_for_broker(settings.kafka, end.by_signal):
+            await _serve(apps, end)
         await bury(end.failures, parts.deaths)
     log.info("stopped", by_signal=end.by_signal.is_set())
     return end.exit_code
