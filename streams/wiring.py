@@ -21,10 +21,10 @@ from streams.answering import Answering
 from streams.cache.memory_cache import MemoryCache
 from streams.cache.redis_cache import RedisCache
 from streams.cache.tiers import TieredCache
-from streams.cancellations import Cancellations
+from streams.control.cancellations import Cancellations
+from streams.control.kafka_reader import KafkaControlReader
 from streams.failpoints import Failpoints
 from streams.faust_worker import EngineSettings, FaustOffsetCommitter, WorkerApp, make_app
-from streams.kafka_control_reader import KafkaControlReader
 from streams.ledger.port import Ledger
 from streams.ledger.postgres_ledger import PostgresLedger, new_owner
 from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
@@ -32,7 +32,7 @@ from streams.model.gate import GateRules, ModelGate
 from streams.model.prices import cost_usd
 from streams.model.redis_pauses import RedisPauseBoard
 from streams.paying import Payer, PayingRules, PayingTools
-from streams.retry_policy import RetryPolicy
+from streams.retries.policy import RetryPolicy
 from streams.runner import Runner, RunnerLimits
 from streams.settings import Settings
 

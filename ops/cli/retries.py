@@ -6,7 +6,7 @@ import typer
 def retries() -> None:
     """Put waiting requests back on their topic when they are due, until SIGTERM."""
     from streams.logs import configure_logs
-    from streams.retries_wiring import run_retries
+    from streams.retries.wiring import run_retries
     from streams.settings import Settings
 
     settings = Settings()

@@ -14,7 +14,7 @@ from streams.admission import Work
 from streams.errors import ModelError
 from streams.failpoints import Failpoints
 from streams.model.gate import Passage
-from streams.retry_policy import RetryPolicy
+from streams.retries.policy import RetryPolicy
 
 Price = Callable[[str, Usage], Decimal | None]
 """Cost in US dollars of one call of a model; None where the price is unknown."""

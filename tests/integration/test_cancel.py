@@ -17,8 +17,8 @@ from schemas.codec import decode_cancel, encode_cancel, encode_result
 from schemas.control import CancelRequest
 from schemas.record import OutgoingRecord, Record
 from schemas.topics import CONTROL
-from streams.cancellations import Cancellations
-from streams.kafka_control_reader import KafkaControlReader
+from streams.control.cancellations import Cancellations
+from streams.control.kafka_reader import KafkaControlReader
 from tests.answers_by_hand import until
 from tests.kafka_reading import end_offsets, read_from
 from tests.sinks import a_result

@@ -19,8 +19,8 @@ from producers.blocking_publisher import BlockingPublisher
 from schemas.record import Headers, OutgoingRecord, Record
 from schemas.retry import attempts_of, retry_record_of
 from schemas.topics import BULK_REQUESTS, DEAD_LETTERS, REQUESTS, RETRY
-from streams.kafka_retry_source import KafkaRetrySource, RetryMember
-from streams.retries import Retries
+from streams.retries.kafka_source import KafkaRetrySource, RetryMember
+from streams.retries.retries import Retries
 from tests.kafka_reading import end_offsets
 
 WAIT_SECONDS = 30

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from schemas.control import CancelRequest
-from streams.cancellations import Cancellations
+from streams.control.cancellations import Cancellations
 from tests.unit.events import A_TIME, AN_ID
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.finished_ahead import LONGEST_NOTE, finished_in, note_of
+from streams.retries.finished_ahead import LONGEST_NOTE, finished_in, note_of
 
 
 @given(st.integers(0, 2**40), st.sets(st.integers(0, 400)))

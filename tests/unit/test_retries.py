@@ -10,8 +10,8 @@ from schemas.record import OutgoingRecord, Record
 from schemas.retry import retry_record_of
 from schemas.topics import DEAD_LETTERS, REQUESTS, RETRY
 from streams.offsets import Partition
-from streams.retries import Retries, reason_label
-from streams.retry_shelf import Position, RetryShelf, ShelfBounds
+from streams.retries.retries import Retries, reason_label
+from streams.retries.shelf import Position, RetryShelf, ShelfBounds
 from tests.unit.events import a_record
 
 ONE = Partition(RETRY, 0)

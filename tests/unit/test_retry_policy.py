@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from streams.retry_policy import RetryPolicy
+from streams.retries.policy import RetryPolicy
 from tests.unit.events import A_TIME
 
 

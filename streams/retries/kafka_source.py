@@ -9,10 +9,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.record import Record
 from schemas.topics import RETRY
-from streams.finished_ahead import finished_in, note_of
 from streams.logs import logger_named
 from streams.offsets import Partition
-from streams.retry_shelf import Position
+from streams.retries.finished_ahead import finished_in, note_of
+from streams.retries.shelf import Position
 
 log = logger_named("retries")
 

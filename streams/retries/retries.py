@@ -15,7 +15,7 @@ from schemas.retry import ERROR_TYPE, back_to_request_topic, due_at_of
 from streams import metrics
 from streams.logs import logger_named
 from streams.offsets import Partition
-from streams.retry_shelf import Position, RetryShelf, ShelfBounds
+from streams.retries.shelf import Position, RetryShelf, ShelfBounds
 
 log = logger_named("retries")
 

@@ -15,7 +15,7 @@ from schemas.control import CancelRequest
 from schemas.dead_letter import DecodeError
 from schemas.record import Record
 from schemas.topics import CONTROL
-from streams.cancellations import LIFETIME
+from streams.control.cancellations import LIFETIME
 from streams.logs import logger_named
 from streams.subscribe_start import TopicMissingError, partitions_of, start_positions
 

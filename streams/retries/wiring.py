@@ -7,9 +7,9 @@ from typing import Final
 
 from producers.blocking_publisher import BlockingPublisher
 from streams.health import serve_health
-from streams.kafka_retry_source import KafkaRetrySource, RetryMember
 from streams.logs import logger_named
-from streams.retries import Retries
+from streams.retries.kafka_source import KafkaRetrySource, RetryMember
+from streams.retries.retries import Retries
 from streams.settings import Settings
 
 log = logger_named("retries")

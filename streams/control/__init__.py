@@ -1,0 +1,1 @@
+"""What every worker is told beside its records: cancellations."""
