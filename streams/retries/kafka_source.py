@@ -124,7 +124,8 @@ class KafkaRetrySource:
         }
 
     def _tell(self, error: KafkaError) -> None:
-        if error.fatal():
+        # Read from a consumer, a fatal error does not call itself fatal: it comes as an event of this code.
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
             raise KafkaException(error)
         if error.str() != self._told:  # the client repeats itself until it is well again
             self._told = error.str()
