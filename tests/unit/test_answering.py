@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -18,7 +18,7 @@ from schemas.result import PromptResult
 from schemas.topics import DEAD_LETTERS, RESULTS, RETRY
 from streams.admission import Admission
 from streams.admission.dead_letter_limit import DeadLetterLimit
-from streams.admission.intake_guard import IntakeGuard, NoCancelledIds
+from streams.admission.intake_guard import IntakeGuard
 from streams.answering import Answering
 from streams.cache.memory_cache import MemoryCache
 from streams.cache.port import AnswerCache, CacheKey, CacheUnavailable
@@ -68,6 +68,17 @@ class CacheAway:
         raise CacheUnavailable(f"{len(entries)} entries")
 
 
+class CancelledSet:
+    """What the test has cancelled, whoever's it is."""
+
+    def __init__(self, cancelled: set[UUID]) -> None:
+        self._cancelled = cancelled
+
+    def is_cancelled(self, tenant: str, request_id: UUID) -> bool:
+        del tenant
+        return request_id in self._cancelled
+
+
 class Stage:
     """One worker's answering over memory, on a clock that moves at every look."""
 
@@ -80,6 +91,7 @@ class Stage:
         self.shared = shared or self._tier()
         self.released: list[Record] = []
         self.ledger_store = MemoryLedgerStore()
+        self.cancelled: set[UUID] = set()
         self.answering = self._worker(self.shared)
 
     async def answer(self, *records: Record) -> list[PromptResult]:
@@ -96,7 +108,7 @@ class Stage:
 
     def _worker(self, shared: AnswerCache) -> Answering:
         cache = TieredCache(self._tier(), shared)
-        guard = IntakeGuard(NoCancelledIds(), DeadLetterLimit(), {})
+        guard = IntakeGuard(CancelledSet(self.cancelled), DeadLetterLimit(), {})
         tools = PayingTools(
             price=lambda *_: PRICE,
             lifetime=lambda work: timedelta(seconds=work.request.cache.ttl_seconds or 3600),
@@ -382,3 +394,24 @@ async def test_the_trace_of_a_request_follows_its_result() -> None:
     for _ in range(2):
         await stage.answer(asking(request, traceparent=trace))
     assert [dict(record.headers)["traceparent"] for record in stage.publisher.records] == [trace.encode()] * 2
+
+
+async def test_when_the_leader_is_cancelled_the_others_still_get_an_answer_with_one_call() -> None:
+    stage = Stage("vlan 1")
+    stage.cancelled.add(an_id(1))
+    results = await stage.answer(question(1), question(2), question(3))
+    assert [result.status for result in results] == ["cancelled", "completed", "completed"]
+    assert [result.source for result in results[1:]] == ["model", "shared_flight"]
+    assert (results[0].cost_usd, len(stage.model.calls)) == (Decimal(0), 1)
+
+
+async def test_when_the_leader_is_cancelled_during_its_call_the_others_share_what_it_paid_for() -> None:
+    stage = Stage("vlan 1")
+    stage.model.latency_seconds = 0.05
+    answered = asyncio.create_task(stage.answer(question(1), question(2)))
+    await until(lambda: len(stage.model.calls) == 1)
+    stage.cancelled.add(an_id(1))
+    [leader, follower] = await answered
+    assert (leader.status, leader.cost_usd, leader.answer) == ("cancelled", PRICE, None)
+    assert (follower.status, follower.source, follower.paid_by) == ("completed", "shared_flight", an_id(1))
+    assert len(stage.model.calls) == 1

@@ -70,3 +70,15 @@ async def test_a_leader_that_is_cancelled_leaves_the_flight_to_the_others() -> N
     flight.land.set()
     assert await asyncio.wait_for(follower, 5) == (1, False)
     assert leader.cancelled()
+
+
+async def test_a_follower_waits_only_as_long_as_its_patience_and_the_flight_goes_on() -> None:
+    flights, flight = SingleFlight[str, int](), Flight()
+    leader = asyncio.create_task(flights.fly("k", flight, patience_seconds=0.001))
+    await turns()
+    for patience_seconds in (0.01, 0.0, -1.0):
+        with pytest.raises(TimeoutError):
+            await flights.fly("k", flight, patience_seconds)
+    flight.land.set()
+    assert await asyncio.wait_for(leader, 5) == (1, True)
+    assert flight.starts == 1

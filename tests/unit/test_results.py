@@ -12,7 +12,7 @@ from schemas.codec import decode_result, encode_result
 from schemas.request import PromptRequest
 from schemas.result import Answer, ErrorDetail, Source, Usage
 from streams.cache.stored_answer import CacheEntry, StoredAnswer
-from streams.results import completed, from_entry, not_answered
+from streams.results import cancelled, completed, from_entry, not_answered
 from tests.builders import A_TIME, a_request, a_stored_answer, an_id, some_work
 from tests.unit.events import as_read, requests
 
@@ -111,3 +111,20 @@ def test_a_result_without_an_answer_says_why_and_whose_it_is() -> None:
     assert (result.status, result.error, result.attempts, result.answer) == ("failed", error, 3, None)
     assert (result.department, result.labels, result.fingerprint) == ("ops", {"site": "osl"}, work.fingerprint)
     assert (result.cost_usd, result.saved_usd, result.paid_by) == (Decimal(0), Decimal(0), None)
+
+
+def test_a_cancelled_request_says_what_its_own_call_had_cost_and_tells_no_answer() -> None:
+    work = some_work()
+    stored = a_stored_answer(paid_by=work.request.request_id)
+    result = cancelled(work, CacheEntry.of(stored), LATER)
+    assert (result.status, result.answer, result.source) == ("cancelled", None, "model")
+    assert (result.cost_usd, result.usage, result.attempts) == (stored.cost_usd, stored.usage, stored.attempts)
+    assert result.error is not None
+    assert result.error.code == "cancelled"
+    assert cancelled(work, CacheEntry.of(stored), LATER + timedelta(days=1)) == result
+
+
+def test_what_another_paid_for_costs_a_cancelled_request_nothing() -> None:
+    for billed in (None, CacheEntry.of(a_stored_answer(paid_by=an_id(9)))):
+        result = cancelled(some_work(), billed, LATER)
+        assert (result.status, result.source, result.cost_usd, result.paid_by) == ("cancelled", None, Decimal(0), None)

@@ -331,3 +331,28 @@ async def test_a_bug_in_answering_is_told_once_and_commits_nothing() -> None:
     assert stage.crashes == [stage.answers.failure]
     await stage.runner.drain(0)
     assert stage.commits.calls == []
+
+
+async def test_there_is_room_until_a_bound_is_reached_and_again_after_something_ended() -> None:
+    stage = a_stage(records=2, bytes=1000)
+    first, second = a_record(0), a_record(1)
+    await stage.begin(first)
+    assert stage.runner.has_room
+    await stage.begin(second)
+    assert not stage.runner.has_room
+    await stage.finish(first)
+    assert stage.runner.has_room
+    await stage.begin(a_record(2, value=b"x" * 2000))
+    assert not stage.runner.has_room
+
+
+async def test_the_next_offset_is_after_the_last_one_taken_whatever_is_finished() -> None:
+    stage = a_stage()
+    assert stage.runner.next_offset(FIRST) is None
+    await stage.begin(a_record(4), a_record(9))
+    assert stage.runner.next_offset(FIRST) == 10
+    await stage.finish(a_record(4))
+    assert (stage.runner.next_offset(FIRST), stage.runner.next_offset(SECOND)) == (10, None)
+    stage.runner.on_assigned([FIRST], generation=2)
+    assert stage.runner.next_offset(FIRST) is None
+    assert stage.runner.next_offset(Partition("elsewhere", 0)) is None
