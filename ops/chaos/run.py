@@ -22,8 +22,9 @@ from ops.chaos.books import (
 from ops.chaos.fault import Fault
 from ops.chaos.load import Load
 from ops.chaos.offset_watch import OffsetWatch, committed_early
+from ops.chaos.opening import open_stage
 from ops.chaos.recovery import recovery_seconds
-from ops.chaos.stage import Stage, open_stage
+from ops.chaos.stage import Stage
 from ops.chaos.verdict import Books, Question, Violation, violations
 
 _CONFIRMED_SECONDS: Final = 180.0

@@ -1,27 +1,20 @@
 """One private stack of real servers and our own processes, in a folder of its own, under the hands of a fault."""
 
-import contextlib
 import json
-import shutil
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from ops.chaos.actor import Actor
 from ops.chaos.membership import partitions_of
-from ops.local import processes
 from ops.local.home import Home
 from ops.local.lag import Partition, lag_per_topic
 from ops.local.part import Part
-from ops.local.passwords import passwords_in
-from ops.local.plan import Errand, Plan, Step
+from ops.local.plan import Plan, Step
 from ops.local.ports import LOOPBACK, choose_port
 from ops.local.probes import answers_http
-from ops.local.spare import spare_folder
-from ops.local.stack import whole_stack
 from streams.settings import Settings
 
 SHORT_SETTINGS: Final[Mapping[str, object]] = {
@@ -31,6 +24,7 @@ SHORT_SETTINGS: Final[Mapping[str, object]] = {
     "drain_seconds": 5,
     "longest_pause_seconds": 3,
     "refused_pause_seconds": 3,
+    "stall_seconds": 10,
     "soft_deadline_seconds": 8,
     "hard_deadline_seconds": 10,
     "sink_batch_seconds": 0.3,
@@ -40,7 +34,7 @@ SHORT_SETTINGS: Final[Mapping[str, object]] = {
 
 SERVERS: Final = ("kafka", "valkey", "postgres", "clickhouse", "rehearsal")
 _TICK_SECONDS: Final = 0.05
-_UP_SECONDS: Final = 90.0
+UP_SECONDS: Final = 90.0
 _ATTEMPTS: Final = 3
 
 
@@ -93,7 +87,7 @@ class Stage:
         """Start a part; `settings` are HEADRACE_* in small letters and hold for this start alone."""
         self._actors[name].start(**settings)
         if ready:
-            self.until(lambda: self._actors[name].healthy, _UP_SECONDS, f"{name} to be healthy")
+            self.until(lambda: self._actors[name].healthy, UP_SECONDS, f"{name} to be healthy")
 
     def stop(self, name: str) -> None:
         """Ask it to end and wait; it stays down until `start`."""
@@ -178,26 +172,10 @@ class Stage:
         except KafkaException:
             return None
 
-    def come_up(self) -> None:
-        """Start everything in its order. Raises StageError."""
-        running: dict[str, processes.Child] = {}
-        begun: set[str] = set()
-        end = time.monotonic() + _UP_SECONDS
-
-        def is_done(name: str) -> bool:
-            child = running.get(name)
-            return child[0].poll() == 0 if child else name in begun and self._actors[name].healthy
-
-        while not all(is_done(step.work.name) for step in self._steps):
-            ended = [name for name in begun & self._actors.keys() if not self._actors[name].alive]
-            if ended or time.monotonic() > end:
-                missing = ended or [step.work.name for step in self._steps if not is_done(step.work.name)]
-                raise StageError(f"the stage did not come up: {', '.join(missing)}; logs: {self.home.logs}")
-            for step in self._steps:
-                if step.work.name not in begun and all(is_done(need) for need in step.needs):
-                    begun.add(step.work.name)
-                    self._begin(step, running)
-            time.sleep(_TICK_SECONDS)
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The parts and errands of the plan, each with what it needs."""
+        return self._steps
 
     def whole_again(self, settings: Mapping[str, object] | None = None) -> None:
         """Every part of the plan running and well, extra workers gone; `settings` for our own, if they differ."""
@@ -213,7 +191,7 @@ class Stage:
             if not actor.alive:
                 actor.start()
         for name, actor in self._actors.items():
-            self.until(lambda actor=actor: actor.healthy, _UP_SECONDS, f"{name} to be healthy")  # type: ignore[misc]
+            self.until(lambda actor=actor: actor.healthy, UP_SECONDS, f"{name} to be healthy")  # type: ignore[misc]
 
     def go_down(self) -> None:
         """End everything that was started, by its id."""
@@ -224,16 +202,6 @@ class Stage:
                 actor.ask_to_end()
             for actor in leaving:
                 actor.end()
-
-    def _begin(self, step: Step, running: dict[str, processes.Child]) -> None:
-        if isinstance(step.work, Errand):
-            log = self.home.log(step.work.name)
-            running[step.work.name] = (
-                processes.start(step.work.command, processes.AT_ONCE, log),
-                processes.AT_ONCE,
-            )
-        else:
-            self._actors[step.work.name].start()
 
     def _note_death(self, actor: Actor) -> None:
         if actor.part.kind == "worker":
@@ -252,47 +220,3 @@ def _with_bill(part: Part, home: Home) -> Part:
         return part
     argv = (*part.command.argv, "--ledger", str(home.root / "model-ledger.ndjson"))
     return replace(part, command=replace(part.command, argv=argv))
-
-
-def _as_usual(_home: Home, plan: Plan) -> Plan:
-    return plan
-
-
-@contextlib.contextmanager
-def open_stage(root: Path, workers: int = 2, plan: PlanChange = _as_usual) -> Iterator[Stage]:
-    """A stage in the folder `root`, up and well; down again with the block, and removed but for logs to be kept.
-
-    `plan` makes another stack of the usual one. Call it from the main thread.
-    """
-    stage = _stage_up(root, workers, plan)
-    try:
-        yield stage
-    finally:
-        _leave(stage)
-
-
-def _stage_up(root: Path, workers: int, plan: PlanChange) -> Stage:
-    for attempt in range(1, _ATTEMPTS + 1):
-        home = Home.at(root / f"stage-{attempt}")
-        home.make()
-        mine = {"model_url": None, "model_key": None, "drain_seconds": 5.0, "home": home.root}
-        stage = Stage(home, plan(home, whole_stack(home, Settings().model_copy(update=mine), workers)))
-        try:
-            stage.come_up()
-        except BaseException as error:
-            # A port that was free when it was chosen may be taken by now: others start servers here too.
-            stage.keep_logs = isinstance(error, StageError) and attempt == _ATTEMPTS
-            _leave(stage)
-            if not isinstance(error, StageError) or attempt == _ATTEMPTS:
-                raise
-        else:
-            return stage
-    raise AssertionError
-
-
-def _leave(stage: Stage) -> None:
-    stage.go_down()
-    shutil.rmtree(spare_folder(passwords_in(stage.home.root).stack), ignore_errors=True)
-    shutil.rmtree(stage.home.data if stage.keep_logs else stage.home.root, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        stage.home.root.parent.rmdir()  # empty, unless logs are kept

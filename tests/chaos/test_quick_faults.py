@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from ops.chaos.faults import QUICK, faults_named
+from ops.chaos.opening import open_stage
 from ops.chaos.run import play
-from ops.chaos.stage import Stage, open_stage
+from ops.chaos.stage import Stage
 
 SEED = 20_261_121
 
