@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def run(
-    fault: Annotated[str, typer.Option(help="Which one; see headrace chaos list.")] = "all",
+    fault: Annotated[
+        str, typer.Option(help="all, a name or a family; several with commas. See: headrace chaos list")
+    ] = "all",
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="How often each.")] = 1,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of the load; without it a new one, which is printed.")
@@ -52,14 +54,15 @@ def run(
 def list_faults(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Say what each fault does."""
-    from ops.chaos.faults import ALL
+    """Say what each fault does, by family."""
+    from ops.chaos.faults import FAMILIES
 
+    listed = [(family, fault.name, fault.story) for family, faults in FAMILIES.items() for fault in faults]
     if as_json:
-        print(json.dumps([{"name": fault.name, "story": fault.story} for fault in ALL]))
+        print(json.dumps([{"family": family, "name": name, "story": story} for family, name, story in listed]))
         return
-    for fault in ALL:
-        print(f"{fault.name:24} {fault.story}")
+    for family, name, story in listed:
+        print(f"{family:11} {name:24} {story}")
 
 
 def _tell(row: "Row") -> None:
