@@ -11,8 +11,8 @@ from ops.chaos.run import Row
 
 _SHOWN_IDS: Final = 10
 _HEADS: Final = (
-    *("fault", "round", "accepted", "results", "topic dup.", "calls", "keys", "ambig.", "ClickHouse", "Postgres"),
-    *("held", "recovery s", "lag 0 s"),
+    *("fault", "round", "accepted", "results", "failed", "topic dup.", "calls", "keys", "ambig."),
+    *("ClickHouse", "Postgres", "held", "recovery s", "lag 0 s"),
 )
 
 
@@ -39,8 +39,8 @@ def show(rows: Sequence[Row], console: Console) -> None:
 def _cells(row: Row) -> list[str]:
     held = "A P C O L S" if row.ok else "none" if row.problem else "[red]not all[/red]"
     recovery = "-" if row.recovery_seconds is None else f"{row.recovery_seconds:.1f}"
-    counts = (row.round, row.accepted, row.results, row.duplicates_in_topic, row.model_calls, row.unique_keys)
-    stores = (row.ambiguous, row.clickhouse, row.postgres)
+    counts = (row.round, row.accepted, row.results, row.failed, row.duplicates_in_topic)
+    stores = (row.model_calls, row.unique_keys, row.ambiguous, row.clickhouse, row.postgres)
     return [row.fault, *map(str, (*counts, *stores)), held, recovery, f"{row.lag_zero_seconds:.1f}"]
 
 

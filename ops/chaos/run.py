@@ -42,6 +42,8 @@ class Row:
     round: int
     accepted: int
     results: int
+    failed: int
+    """Requests that ended without an answer; only where the fault allows it."""
     duplicates_in_topic: int
     model_calls: int
     unique_keys: int
@@ -134,13 +136,18 @@ def _played(stage: Stage, fault: Fault, number: int, load: Load, began: float) -
         stage.until(load.done, _CONFIRMED_SECONDS, "the broker to confirm the load")
         lag, calm_seconds = _calm(stage, fault.expects.lag_seconds)
     books = _read(stage, load, bookmarks, lag, calm_seconds)
-    books = replace(books, committed_early=_early(watch, load, books, bookmarks))
+    books = replace(
+        books,
+        committed_early=_early(watch, load, books, bookmarks),
+        recovery_seconds=recovery_seconds(stage.deaths, load.accepted, books.topic),
+    )
     broken = tuple(violations(books, fault.expects))
     return Row(
         fault=fault.name,
         round=number,
         accepted=len({each.request_id for each in books.accepted}),
         results=len({each.request_id for each in books.topic}),
+        failed=len({each.request_id for each in books.topic if each.status != "completed"}),
         duplicates_in_topic=count_copies(books.topic),
         model_calls=len(books.model),
         unique_keys=len({each.key for each in books.accepted}),
@@ -148,7 +155,7 @@ def _played(stage: Stage, fault: Fault, number: int, load: Load, began: float) -
         clickhouse=len(books.clickhouse),
         postgres=len(books.postgres),
         invariants_held=not broken,
-        recovery_seconds=recovery_seconds(stage.deaths, load.accepted, books.topic),
+        recovery_seconds=books.recovery_seconds,
         lag_zero_seconds=round(calm_seconds, 1),
         seconds=round(time.monotonic() - began, 1),
         violations=broken,
@@ -197,7 +204,7 @@ def _read(stage: Stage, load: Load, bookmarks: Bookmarks, lag: int | None, calm_
 
 def _no_verdict(fault: Fault, number: int, load: Load, seconds: float, problem: str) -> Row:
     accepted = len({each.id for each in load.accepted})
-    nothing = (0, 0, 0, 0, 0, 0, 0)
+    nothing = (0, 0, 0, 0, 0, 0, 0, 0)
     return Row(fault.name, number, accepted, *nothing, False, None, 0.0, round(seconds, 1), (), problem)
 
 

@@ -27,6 +27,8 @@ class Expectation:
     """Records the broker is to refuse."""
     lag_seconds: float = 60.0
     """By when lag must be zero again."""
+    recovery_seconds: float | None = None
+    """By when the first of a dead worker's unfinished work must be done."""
 
 
 class Paid(NamedTuple):
@@ -89,6 +91,8 @@ class Books:
     lag: int | None = 0
     healed_seconds: float = 0.0
     """From the heal until lag was zero."""
+    recovery_seconds: float | None = None
+    """From a worker's death to the first completion of what it had in hand; None where nothing was."""
     leaks: Sequence[str] = ()
     """Logs that hold a prompt."""
 
@@ -228,6 +232,10 @@ def _healed(books: Books, expects: Expectation) -> Iterable[Violation]:
         yield Violation("L", f"{behind} records still wait {books.healed_seconds:.0f} s after the heal")
     elif books.healed_seconds > expects.lag_seconds:
         yield Violation("L", f"lag was zero {books.healed_seconds:.0f} s after the heal, not {expects.lag_seconds:g}")
+
+    took, most = books.recovery_seconds, expects.recovery_seconds
+    if took is not None and most is not None and took > most:
+        yield Violation("L", f"a dead worker's work lay {took:.1f} s, not at most {most:g}")
 
 
 def _kept_apart(books: Books) -> Iterable[Violation]:

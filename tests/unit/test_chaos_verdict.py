@@ -104,6 +104,12 @@ def test_a_broken_promise_is_found(invariant: str, wrong: Callable[[Books], Book
     assert invariant in broken_in(wrong(good_books()))
 
 
+def test_a_dead_workers_work_must_be_taken_up_in_time_where_the_fault_says_so() -> None:
+    slow = replace(good_books(), recovery_seconds=20.1)
+    assert broken_in(slow) == set()
+    assert broken_in(slow, Expectation(recovery_seconds=20)) == {"L"}
+
+
 def test_a_violation_names_the_requests() -> None:
     found = violations(WRONG["no row in Postgres"][1](good_books()), Expectation())
     assert {each.request_ids for each in found} == {(str(FOLLOWER),)}

@@ -11,6 +11,7 @@ from streams.failpoints import Place
 
 _VICTIM: Final = "worker-1"
 _DEATH_SECONDS: Final = 30.0
+_SOON: Final = Expectation(recovery_seconds=20)
 _LONG: Final = LoadShape(requests=600, seconds=20)
 
 
@@ -48,7 +49,7 @@ def _dies_at(place: Place, passage: int) -> tuple[Callable[[Stage], None], Calla
 
 def _failpoint(name: str, place: Place, story: str) -> Fault:
     before, inject = _dies_at(place, 40)
-    return Fault(name, story, inject, before=before)
+    return Fault(name, story, inject, before=before, expects=_SOON)
 
 
 def _crash_loop(stage: Stage, _load: Load) -> None:
@@ -103,7 +104,7 @@ def _model_is_well(stage: Stage) -> None:
 
 
 FAULTS: Final = (
-    Fault("worker-killed", "kill -9 of a worker while calls are in flight", _kill_worker),
+    Fault("worker-killed", "kill -9 of a worker while calls are in flight", _kill_worker, expects=_SOON),
     _failpoint("killed-before-call", "before_call", "a worker dies after it marked a call as sent, before it sent it"),
     _failpoint("killed-after-reply", "after_reply", "a worker dies between the model's reply and its settlement"),
     _failpoint("killed-after-settle", "after_settle", "a worker dies between settlement and the result's publication"),
