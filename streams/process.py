@@ -1,7 +1,13 @@
 """What a long-running process asks of its interpreter and its operating system."""
 
 import gc
+import os
 import resource
+import threading
+
+from streams.logs import logger_named
+
+log = logger_named("process")
 
 
 def settle_memory() -> None:
@@ -18,3 +24,19 @@ def allow_many_connections() -> None:
     """A call in flight holds a connection; the usual soft limit of 1,024 files is less than a worker's calls."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def cut_off_after(seconds: float) -> None:
+    """End this process with 1 if it still lives after `seconds`, whatever it waits for.
+
+    A client that waits for a broker while it is being stopped waits without end; the process would hold its
+    partitions and be no use to anyone, and nobody starts another.
+    """
+    timer = threading.Timer(seconds, _cut_off)
+    timer.daemon = True
+    timer.start()
+
+
+def _cut_off() -> None:
+    log.error("end_outstayed", next_step="the process is cut off; what was in flight is redelivered")
+    os._exit(1)

@@ -13,11 +13,14 @@ from streams.broker_wait import wait_for_broker
 from streams.faust_worker import WorkerApp
 from streams.health import serve_health
 from streams.logs import logger_named
-from streams.process import allow_many_connections, settle_memory
+from streams.process import allow_many_connections, cut_off_after, settle_memory
 from streams.settings import Settings
 from streams.wiring import WorkerParts, build_engine
 
 log = logger_named("worker")
+
+_AFTER_DRAIN_SECONDS = 15.0
+"""For the last commit, the last heartbeat and closing connections; a broker that is away may hold up any of them."""
 
 
 class WorkerEnd:
@@ -62,6 +65,8 @@ async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
             background.start(work)
         if await wait_for_broker(settings.kafka, end.by_signal):
             await _serve(apps, end)
+            cut_off_after(settings.drain_seconds + _AFTER_DRAIN_SECONDS)
+            await asyncio.gather(*(app.stop() for app in apps))
         await bury(end.failures, parts.deaths)
     log.info("stopped", by_signal=end.by_signal.is_set())
     return end.exit_code
@@ -79,7 +84,6 @@ async def bury(failures: Sequence[BaseException], deaths: DeathBook) -> None:
 async def _serve(apps: Sequence[WorkerApp], end: WorkerEnd) -> None:
     await asyncio.gather(*(app.start() for app in apps))
     await _first_of(end.failed, end.by_signal, *(app.crash_event for app in apps))
-    await asyncio.gather(*(app.stop() for app in apps))
 
 
 async def _first_of(*events: asyncio.Event) -> None:
