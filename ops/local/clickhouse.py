@@ -11,11 +11,11 @@ USUAL_PORT = 8123
 USER = DATABASE = "headrace"
 
 
-def clickhouse_server(folder: Path, password: str) -> Server:
+def clickhouse_server(folder: Path, password: str, usual_port: int = 0) -> Server:
     """An engine whose data lies in `folder`; one process at a time may hold that folder."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    port = choose_port(USUAL_PORT)
+    port = choose_port(usual_port)
     place = ("--data", str(folder), "--host", LOOPBACK, "--port", str(port))
     command = Command(
         (sys.executable, "-m", "ops.local.clickhouse_front", *place, "--user", USER, "--database", DATABASE),

@@ -52,10 +52,10 @@ num.io.threads=4
 """
 
 
-def kafka_server(folder: Path) -> Server:
+def kafka_server(folder: Path, usual_port: int = 0) -> Server:
     """A broker whose configuration and log segments lie in `folder`."""
     cache = jar_cache()
-    server = _broker(folder, f"-XX:AOTCache={startup_cache(cache)}")
+    server = _broker(folder, f"-XX:AOTCache={startup_cache(cache)}", usual_port)
 
     def prepare() -> None:
         train_once(cache, _broker)
@@ -64,10 +64,10 @@ def kafka_server(folder: Path) -> Server:
     return replace(server, part=replace(server.part, command=replace(server.part.command, prepare=prepare)))
 
 
-def _broker(folder: Path, java_option: str) -> Server:
+def _broker(folder: Path, java_option: str, usual_port: int = 0) -> Server:
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    configuration, port = _write_configuration(folder)
+    configuration, port = _write_configuration(folder, usual_port)
     environment = {"CLASSPATH": os.pathsep.join(map(str, resolve_jars(jar_cache())))}
     java, *options = _java("kafka.Kafka", str(configuration), heap_megabytes=512)
     command = Command(
@@ -81,8 +81,8 @@ def _broker(folder: Path, java_option: str) -> Server:
     return Server(part, address)
 
 
-def _write_configuration(folder: Path) -> tuple[Path, int]:
-    port, controller_port = choose_port(USUAL_PORT), choose_port()
+def _write_configuration(folder: Path, usual_port: int) -> tuple[Path, int]:
+    port, controller_port = choose_port(usual_port), choose_port()
     path = folder / "server.properties"
     # In a properties file a backslash escapes, so one of the path's own is doubled.
     data = str(folder / "segments").replace("\\", "\\\\")

@@ -1,14 +1,20 @@
 """Loopback ports: the usual one where it is free, else any free one."""
 
 import contextlib
+import random
 import socket
 
 LOOPBACK = "127.0.0.1"
 
 
+_FIRST, _LAST = 20_000, 32_000
+"""Below the range the system takes outgoing ports from: nobody's connection is given one of these meanwhile."""
+
+
 def choose_port(usual: int = 0) -> int:
-    """The usual port if nobody listens there, else one the system picks; the caller takes it soon."""
-    for candidate in (usual, 0):
+    """The usual port if nobody listens there, else a free one drawn at random; the caller takes it soon."""
+    drawn = random.sample(range(_FIRST, _LAST), 50)
+    for candidate in (usual, *drawn) if usual else drawn:
         with contextlib.suppress(OSError), socket.socket() as probe:
             # A port in TIME_WAIT counts as free, as it does for the servers themselves.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

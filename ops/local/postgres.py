@@ -54,10 +54,10 @@ class _Cluster:
             raise RuntimeError(f"{program} failed on {self.data}: {done.stderr.strip()[-500:]}. See: headrace doctor")
 
 
-def postgres_server(folder: Path, password: str, spare: Path) -> Server:
+def postgres_server(folder: Path, password: str, spare: Path, usual_port: int = 0) -> Server:
     """A server whose data lies in `folder`, or in `spare` where its account may not enter `folder`."""
     cluster = _cluster_in(folder.resolve(), spare)
-    port = choose_port(USUAL_PORT)
+    port = choose_port(usual_port)
     settings = _OPTIONS | {"port": str(port)}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     command = Command(

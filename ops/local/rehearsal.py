@@ -9,9 +9,9 @@ from ops.local.probes import answers_http
 USUAL_PORT = 8787
 
 
-def rehearsal_server() -> Server:
+def rehearsal_server(usual_port: int = 0) -> Server:
     """A Messages API that answers without a model; what it says is made up."""
-    port = choose_port(USUAL_PORT)
+    port = choose_port(usual_port)
     url = f"http://{LOOPBACK}:{port}"
     command = Command((sys.executable, "-m", "ops.rehearsal", "--host", LOOPBACK, "--port", str(port)))
     part = Part("rehearsal", "model", command, f"{LOOPBACK}:{port}", lambda: answers_http(f"{url}/_rehearsal/health"))

