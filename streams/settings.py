@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     """How long a refused key, account or spend cap holds calls back; then one finds out. Sooner: `headrace resume`."""
     condemned_after_deaths: Annotated[int, Field(ge=1, le=100)] = 3
     """A record that workers died at so often becomes a dead letter."""
-    stall_seconds: Annotated[float, Field(ge=5, le=3600)] = 60
+    stall_seconds: Annotated[float, Field(ge=5, le=3600)] = 30
     """A worker with lag and room that takes no record for so long ends itself, to be started anew."""
     failpoints: dict[str, int] = {}
     """Faults for tests: place and passage at which the process kills itself. Refused in production."""
