@@ -24,6 +24,7 @@ _MONTH_SECONDS = 30 * 24 * 60 * 60
 _POLL_RECORDS = 500
 _BUFFERED_BATCHES = 8
 _LAG_SECONDS = 10
+_LOOKS_AT_LAG = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,12 @@ class WorkerApp(faust.App):  # type: ignore[misc]
                 await self._runner.commit()
 
     async def _watch_progress(self) -> None:
+        # Lag that is seen once proves nothing: the record may have come, or the broker come back, a moment ago.
+        seen = 0
         while not self.should_stop:
             await asyncio.sleep(self._engine.stall_seconds / 4)
-            if self._may_be_stalled() and await self._has_lag():
+            seen = seen + 1 if self._may_be_stalled() and await self._has_lag() else 0
+            if seen == _LOOKS_AT_LAG:
                 log.error("stalled", topic=self._engine.topic, next_step="the worker ends and is to be started again")
                 await self.crash(StalledError(self._engine.topic))
 

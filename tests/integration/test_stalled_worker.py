@@ -83,3 +83,18 @@ async def test_neither_idleness_nor_a_full_worker_is_taken_for_a_stall(kafka: st
         await asyncio.sleep(4 * STALL_SECONDS)  # several looks of the watchdog: it would have ended them by now
         assert (resting.crashed, working.crashed) == (False, False)
         held.let_go.set()
+
+
+async def test_lag_that_is_gone_at_the_next_look_is_no_stall(kafka: str, group: str, tmp_path: Path) -> None:
+    """As after an outage: nothing was taken for long, and what waits was published, or reachable, a moment ago."""
+    looks: list[bool] = []
+
+    async def lag_at_every_other_look() -> bool:
+        looks.append(len(looks) % 2 == 0)
+        return looks[-1]
+
+    topic = a_topic(kafka)
+    async with engine(kafka, topic, group, Answers(), tmp_path, stall_seconds=STALL_SECONDS) as app:
+        app._has_lag = lag_at_every_other_look  # type: ignore[method-assign]
+        await eventually(lambda: len(looks) >= 6)
+        assert not app.crashed
