@@ -2,29 +2,70 @@
 
 import hashlib
 import json
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from schemas.canonical import CANONICAL_VERSION
 from schemas.identity import Fingerprint
 from schemas.request import PromptRequest
+from schemas.templates import TEMPLATES, Template
 
-FINGERPRINT_VERSION: Final = 1
+FINGERPRINT_VERSION: Final = 2
 """Raised when the meaning of the fingerprint changes, so that no old answer is found under a new meaning."""
 
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
+class Identified(NamedTuple):
+    """What a request asks, with and without the values that tell one device of a fleet from another.
+
+    `own` is equal to `fingerprint` where nothing is left out. `left_out` holds the values, in the order of their
+    variables' names: as many, and of the same variables, for all requests of one fingerprint.
+    """
+
+    fingerprint: Fingerprint
+    own: Fingerprint
+    left_out: tuple[str, ...]
+
+
+def identify(request: PromptRequest, model: str) -> Identified:
+    """Both fingerprints; `model` is the one that will be asked."""
+    template = None if request.template is None else TEMPLATES.get(request.template)
+    if template is None:
+        own = _digest(request, model, _question(request))
+        return Identified(own, own, ())
+    variables = template.canonical_variables(request.variables)
+    rules = [CANONICAL_VERSION] if template.canonical else []
+    own = _digest(request, model, [template.reference, variables, *rules])
+    left_out = template.exchangeable(request.variables)
+    if not left_out:
+        return Identified(own, own, ())
+    return Identified(_of_the_fleet(request, model, template, variables, left_out), own, tuple(left_out.values()))
+
+
 def fingerprint_of(request: PromptRequest, model: str) -> Fingerprint:
     """SHA-256 over everything that decides the answer, tenant included; `model` is the one that will be asked.
 
-    Who asked, labels, deadline and cache policy are left out: they do not change the answer.
+    Who asked, labels, deadline and cache policy are left out: they do not change the answer. So is the name of a
+    device, where an answer for one can be turned into the answer for another.
     """
-    canonical = _CANONICAL.encode([FINGERPRINT_VERSION, request.tenant, model, request.max_tokens, _question(request)])
-    return Fingerprint(hashlib.sha256(canonical.encode()).hexdigest())
+    return identify(request, model).fingerprint
 
 
 def partition_key(request: PromptRequest) -> bytes:
-    """Kafka key of a request: identical requests meet on one partition, hence in one worker."""
+    """Kafka key of a request: requests that may share an answer meet on one partition, hence in one worker."""
     return fingerprint_of(request, request.model or "").encode()
+
+
+def _of_the_fleet(
+    request: PromptRequest, model: str, template: Template, variables: dict[str, str], left_out: dict[str, str]
+) -> Fingerprint:
+    rest = {name: value for name, value in variables.items() if name not in left_out}
+    return _digest(request, model, [template.reference, rest, CANONICAL_VERSION, "without", list(left_out)])
+
+
+def _digest(request: PromptRequest, model: str, question: Any) -> Fingerprint:
+    canonical = _CANONICAL.encode([FINGERPRINT_VERSION, request.tenant, model, request.max_tokens, question])
+    return Fingerprint(hashlib.sha256(canonical.encode()).hexdigest())
 
 
 def _question(request: PromptRequest) -> Any:

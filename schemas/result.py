@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerialize
 
 from schemas.identity import Fingerprint, Name, TenantId
 from schemas.request import LabelKey, LabelValue, TemplateRef
+from schemas.validation import Validation
 
 RESULT_TYPE: Final = "com.headrace.result.v1"
 
@@ -69,6 +70,7 @@ class PromptResult(BaseModel):
 
     `usage` and `cost_usd` are what *this* request paid: zero unless `source` is `model`. `saved_usd` is what it
     would have paid without the cache. Both are absent when the model's price is unknown: never a false zero.
+    `validation` is there where the template names a check of its answers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,4 +93,5 @@ class PromptResult(BaseModel):
     timing: Timing
     paid_by: UUID | None = None
     fingerprint: Fingerprint | None = None
+    validation: Validation | None = None
     error: ErrorDetail | None = None

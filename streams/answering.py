@@ -18,15 +18,16 @@ from schemas.retry import retry_record_of
 from streams import metrics
 from streams.admission import Admission, Refusal, Work
 from streams.admission.intake_guard import IntakeGuard
-from streams.cache.port import CacheKey, cache_key_of
+from streams.cache.port import CacheKey
 from streams.cache.tiers import CacheHit, TieredCache
 from streams.failpoints import Failpoints
 from streams.flights import SingleFlight
 from streams.logs import logger_named
-from streams.paying import TOO_LATE, Deferred, NotAnswered, Paid, Payer, Withdrawn
+from streams.paying import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, Paid, Payer, Withdrawn
 from streams.request_key import request_key_of
 from streams.results import cancelled, completed, from_entry, not_answered
 from streams.runner import Release
+from streams.sharing import cache_keys_of, is_outdated, request_keys_of, served
 
 log = logger_named("answering")
 
@@ -68,7 +69,8 @@ class Answering:
         """Answer each record and release it; what is known goes out in one batch, before what must be asked."""
         known: Known = []
         works = self._take_in(records, known)
-        hits = await self._cache.find_many([_key(work) for work in works if work.request.cache.mode == "use"])
+        wanted = [key for work in works if work.request.cache.mode == "use" for key in cache_keys_of(work)]
+        hits = await self._cache.find_many(wanted)
         misses = self._answer_hits(works, hits, known) if hits else works
         await asyncio.gather(self._finish(known, release), *(self._answer_miss(work, release) for work in misses))
 
@@ -100,7 +102,7 @@ class Answering:
         seconds: dict[Source, list[float]] = defaultdict(list)
         now = self._now()
         for work in works:
-            hit = hits.get(_key(work)) if work.request.cache.mode == "use" else None
+            hit = _hit_for(work, hits)
             if hit is None:
                 misses.append(work)
             elif self._guard.is_cancelled(work):
@@ -137,7 +139,22 @@ class Answering:
         return _outgoing(work, completed(work, paid.entry.stored(), source, self._now()))
 
     async def _fly(self, work: Work) -> tuple[Paid, bool]:
-        """The paid answer, and whether this request led the flight. Raises as `Payer.answer` does."""
+        """An answer that serves `work`, and whether it led the flight. Raises as `Payer.answer` does."""
+        for number in range(len(request_keys_of(work))):
+            trying = work._replace(key_number=number)
+            try:
+                paid, leads = await self._fly_under_key(trying)
+                entry = served(work, paid.entry)
+                while entry is not None and is_outdated(work, entry):
+                    paid, leads = await self._fly_under_key(trying)
+                    entry = served(work, paid.entry)
+            except FleetOutcomeUnknown:
+                continue
+            if entry is not None:
+                return Paid(entry, paid.source), leads
+        raise AssertionError("what was paid under a request's own id serves it")
+
+    async def _fly_under_key(self, work: Work) -> tuple[Paid, bool]:
         key = (request_key_of(work), work.request.cache.mode == "refresh")
         while True:
             deadline = work.request.deadline
@@ -180,8 +197,18 @@ def _has_passed(deadline: datetime | None, now: datetime) -> bool:
     return deadline is not None and deadline <= now
 
 
-def _key(work: Work) -> CacheKey:
-    return cache_key_of(work.request.tenant, work.fingerprint)
+def _hit_for(work: Work, hits: Mapping[CacheKey, CacheHit]) -> CacheHit | None:
+    """The hit that `work` may be served, with its own values in it: what it paid for itself, else the newest."""
+    if work.request.cache.mode != "use":
+        return None
+    found = [hits[key] for key in cache_keys_of(work) if key in hits]
+    if len(found) > 1:
+        mine = str(work.request.request_id)
+        found.sort(key=lambda hit: (hit.entry.paid_by == mine, hit.entry.asked_at_ms), reverse=True)
+    for hit in found:
+        if not is_outdated(work, hit.entry) and (entry := served(work, hit.entry)) is not None:
+            return CacheHit(entry, hit.tier)
+    return None
 
 
 def _count(status: str, source: str, waited_seconds: Sequence[float]) -> None:

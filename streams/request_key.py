@@ -2,9 +2,9 @@
 
 from streams.admission import Work
 from streams.ledger.port import RequestKey
+from streams.sharing import request_keys_of
 
 
 def request_key_of(work: Work) -> RequestKey:
-    """Tenant and fingerprint; a request that shares no answer (`bypass`) has a key of its own."""
-    shared = f"{work.request.tenant}:{work.fingerprint}"
-    return RequestKey(f"{shared}:{work.request.request_id}" if work.request.cache.mode == "bypass" else shared)
+    """The key that `work` tries now; see `streams/sharing.py` for their order."""
+    return request_keys_of(work)[work.key_number]

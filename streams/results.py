@@ -10,6 +10,7 @@ from schemas.request import DIMENSIONS
 from schemas.result import ErrorDetail, PromptResult, Source, Status, Timing
 from streams.admission import Work
 from streams.cache.stored_answer import CacheEntry, StoredAnswer
+from streams.validation import passed
 
 _NOTHING: Final = Decimal(0)
 _DIMENSIONS: Final = set(DIMENSIONS)
@@ -30,6 +31,7 @@ def completed(work: Work, stored: StoredAnswer, source: Source, now: datetime) -
             attempts=stored.attempts,
             timing=_timing(work, stored.started_at, stored.completed_at, stored.model_ms),
             paid_by=stored.paid_by,
+            validation=stored.validation,
         )
     return _result(
         work,
@@ -41,6 +43,7 @@ def completed(work: Work, stored: StoredAnswer, source: Source, now: datetime) -
         saved_usd=stored.cost_usd,
         timing=_timing(work, work.started_at, now),
         paid_by=stored.paid_by,
+        validation=passed(work.request),
     )
 
 
@@ -63,6 +66,8 @@ def from_entry(work: Work, entry: CacheEntry, source: Source, now: datetime) -> 
         f',"status":"completed","source":"{source}","cost_usd":"0","fingerprint":"{work.fingerprint}",'
         f'"timing":{timing},'
     )
+    if (validation := passed(request)) is not None:
+        rest += f'"validation":{validation.model_dump_json(exclude_none=True)},'
     value = b"%s%s%s" % (asked[:-1].encode(), rest.encode(), entry.shared[1:])
     return result_record(request_id, request.tenant, completed_at, value, work.traceparent)
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from schemas.codec import encode_request
-from schemas.fingerprint import fingerprint_of
+from schemas.fingerprint import identify
 from schemas.record import OutgoingRecord, Record
 from schemas.request import PromptRequest
 from schemas.result import Answer, PromptResult, Usage
@@ -60,11 +60,14 @@ def result_in(written: OutgoingRecord) -> PromptResult:
 def some_work(request: PromptRequest | None = None, *, started_at: datetime = A_TIME, **given: Any) -> Work:
     """A request that was let in."""
     request = request or a_request(accepted_at=A_TIME)
+    identified = identify(request, request.model or MODEL)
     fields: dict[str, Any] = {
         "record": asking(request),
         "request": request,
         "model": request.model or MODEL,
-        "fingerprint": fingerprint_of(request, request.model or MODEL),
+        "fingerprint": identified.fingerprint,
+        "own": identified.own,
+        "left_out": identified.left_out,
         "started_at": started_at,
         "attempts": 0,
         "traceparent": None,

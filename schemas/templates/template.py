@@ -1,8 +1,12 @@
 """What a template is, and how its variables become a prompt."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template as Substitution
+
+from schemas.canonical import canonical_requirements
+from schemas.distinctive import is_distinctive, occurs_in
 
 
 class TemplateError(ValueError):
@@ -25,7 +29,9 @@ class RenderedPrompt:
 class Template:
     """A prompt with holes. A change of words is a new version: answers are stored under `reference`.
 
-    `identity` names the variables that tell one device of a fleet from another without changing what is asked.
+    `identity` names the variables that tell one device of a fleet from another without changing what is asked;
+    a value that `vocabulary` matches whole could be a word of the answer itself, and is not exchanged. `canonical`
+    names those whose wording may differ without changing what is asked. `validator` names the check of its answers.
     """
 
     name: str
@@ -35,6 +41,9 @@ class Template:
     required: frozenset[str]
     optional: frozenset[str] = frozenset()
     identity: frozenset[str] = frozenset()
+    vocabulary: re.Pattern[str] | None = None
+    canonical: frozenset[str] = frozenset()
+    validator: str | None = None
 
     @property
     def reference(self) -> str:
@@ -47,6 +56,26 @@ class Template:
         if unknown := sorted(variables.keys() - self.required - self.optional):
             known = ", ".join(sorted(self.required | self.optional))
             raise TemplateError("unknown_variable", f"{self.reference} takes {known}; {len(unknown)} other given")
+
+    def exchangeable(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """The identity variables whose value another's may take the place of in an answer, in the order of names."""
+        return {name: variables[name] for name in sorted(self.identity) if self._is_exchangeable(name, variables)}
+
+    def canonical_variables(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """The variables, those that may be worded differently in their one form."""
+        return {
+            name: canonical_requirements(value) if name in self.canonical else value
+            for name, value in variables.items()
+        }
+
+    def _is_exchangeable(self, name: str, variables: Mapping[str, str]) -> bool:
+        value = variables.get(name, "")
+        others = [other for key, other in variables.items() if key != name]
+        return (
+            is_distinctive(value)
+            and not (self.vocabulary is not None and self.vocabulary.fullmatch(value))
+            and not occurs_in(value, [*others, self.system, self.user])
+        )
 
     def render(self, variables: Mapping[str, str]) -> RenderedPrompt:
         """Fill the holes; values are never themselves substituted. Raises TemplateError."""

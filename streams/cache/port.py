@@ -8,7 +8,7 @@ from streams.cache.stored_answer import CacheEntry
 
 CacheKey = NewType("CacheKey", str)
 
-KEY_PREFIX = "headrace:answer:1"
+KEY_PREFIX = "headrace:answer:2"
 
 
 def cache_key_of(tenant: str, fingerprint: Fingerprint) -> CacheKey:

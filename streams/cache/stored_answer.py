@@ -5,14 +5,21 @@ answer's JSON is stored as it will be sent, and the parts only the payer's own r
 """
 
 import json
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from schemas.result import Answer, Usage
+from schemas.validation import Validation
+
+EVERYONE: Final = "everyone"
+NOBODY_ELSE: Final = "payer"
+_UNCHECKED: Final = "-"
 
 
 class StoredAnswer(BaseModel):
@@ -30,40 +37,71 @@ class StoredAnswer(BaseModel):
     completed_at: AwareDatetime
     model_ms: int
     expires_at: AwareDatetime
+    validation: Validation | None = None
 
 
 class CacheEntry(NamedTuple):
     """A stored answer in bytes.
 
     `shared` is a JSON object with the members of a result that are the same for every request it answers;
-    `paid` is one with the members that only the payer's result has.
+    `paid` is one with the members that only the payer's result has. `audience` says whom it may be served: everyone
+    who asks under its key, those of one own fingerprint, or the payer alone. In an answer for everyone the values that
+    its fingerprint leaves out stand as single control bytes, 0 for the first: JSON text never holds one.
     """
 
     expires_at_ms: int
     paid_by: str
     shared: bytes
     paid: bytes
+    asked_at_ms: int = 0
+    audience: str = EVERYONE
+    checked: str = _UNCHECKED
+    """The check that it has passed, `name@version`."""
 
     @classmethod
-    def of(cls, stored: StoredAnswer) -> Self:
+    def of(cls, stored: StoredAnswer, audience: str = EVERYONE, left_out: Sequence[str] = ()) -> Self:
+        """`left_out`: the values to be exchanged, where it is for everyone."""
         members = stored.model_dump(mode="json", exclude_none=True)
         shared = {name: members.pop(name) for name in ("answer", "model", "paid_by")}
         if stored.cost_usd is not None:
             shared["saved_usd"] = members["cost_usd"]
-        return cls(int(stored.expires_at.timestamp() * 1000), str(stored.paid_by), _json(shared), _json(members))
+        validation = stored.validation
+        return cls(
+            _milliseconds(stored.expires_at),
+            str(stored.paid_by),
+            _with_holes(shared, left_out) if left_out and audience == EVERYONE else _json(shared),
+            _json(members),
+            _milliseconds(stored.started_at),
+            audience,
+            _UNCHECKED if validation is None else f"{validation.validator}@{validation.version}",
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises ValueError for bytes that `to_bytes` did not write."""
         head, shared, paid = data.split(b"\n", 2)
-        expires_at_ms, paid_by = head.split(b" ", 1)
-        return cls(int(expires_at_ms), paid_by.decode(), shared, paid)
+        expires_at_ms, paid_by, asked_at_ms, audience, checked = head.decode("ascii").split(" ")
+        return cls(int(expires_at_ms), paid_by, shared, paid, int(asked_at_ms), audience, checked)
 
     def to_bytes(self) -> bytes:
-        return b"%d %s\n%s\n%s" % (self.expires_at_ms, self.paid_by.encode(), self.shared, self.paid)
+        head = f"{self.expires_at_ms} {self.paid_by} {self.asked_at_ms} {self.audience} {self.checked}"
+        return b"%s\n%s\n%s" % (head.encode("ascii"), self.shared, self.paid)
+
+    def filled(self, left_out: Sequence[str]) -> "CacheEntry":
+        """The same answer for one who left these values out; they stand in JSON as they are."""
+        if not left_out or self.audience != EVERYONE:
+            return self
+        shared = self.shared
+        for number, value in enumerate(left_out):
+            shared = shared.replace(bytes([number]), value.encode("ascii"))
+        return self._replace(shared=shared)
+
+    def answer(self) -> Answer:
+        """The answer alone; holes must have been filled."""
+        return Answer.model_validate(json.loads(self.shared)["answer"])
 
     def stored(self) -> StoredAnswer:
-        """The answer with everything that is known of it."""
+        """The answer with everything that is known of it; holes must have been filled."""
         expires_at = datetime.fromtimestamp(self.expires_at_ms / 1000, UTC)
         members = {"cost_usd": None, **json.loads(self.shared), **json.loads(self.paid), "expires_at": expires_at}
         return StoredAnswer.model_validate(members)
@@ -71,8 +109,23 @@ class CacheEntry(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """What keeping it in memory costs, near enough for a bound."""
-        return len(self.shared) + len(self.paid) + 512
+        return len(self.shared) + len(self.paid) + 640
 
 
-def _json(members: dict[str, object]) -> bytes:
+def _with_holes(shared: dict[str, object], left_out: Sequence[str]) -> bytes:
+    """`shared` as JSON, the values in the answer's text as control bytes."""
+    answer = shared["answer"]
+    assert isinstance(answer, dict)  # noqa: S101 - as `Answer` is dumped
+    hole_of = {value: bytes([number]) for number, value in enumerate(left_out)}
+    pieces = re.split("(" + "|".join(map(re.escape, hole_of)) + ")", answer["text"])
+    text = b"".join(hole_of[piece] if number % 2 else _json(piece)[1:-1] for number, piece in enumerate(pieces))
+    head, tail = b'{"answer":{"text":"', _json(shared | {"answer": answer | {"text": ""}})
+    return head + text + tail[len(head) :]
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _json(members: object) -> bytes:
     return json.dumps(members, separators=(",", ":"), ensure_ascii=False).encode()

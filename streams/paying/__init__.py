@@ -1,7 +1,17 @@
 """Getting one answer paid at most once: where ledger, gate, model and cache meet."""
 
-from streams.paying.outcomes import TOO_LATE, Deferred, NotAnswered, Paid, Withdrawn
+from streams.paying.outcomes import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, Paid, Withdrawn
 from streams.paying.payer import Payer
 from streams.paying.rules import PayingRules, PayingTools
 
-__all__ = ["TOO_LATE", "Deferred", "NotAnswered", "Paid", "Payer", "PayingRules", "PayingTools", "Withdrawn"]
+__all__ = [
+    "TOO_LATE",
+    "Deferred",
+    "FleetOutcomeUnknown",
+    "NotAnswered",
+    "Paid",
+    "Payer",
+    "PayingRules",
+    "PayingTools",
+    "Withdrawn",
+]

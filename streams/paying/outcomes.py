@@ -28,6 +28,10 @@ class NotAnswered(Exception):  # noqa: N818 - says what happened
         self.status: Literal["failed", "expired"] = status
 
 
+class FleetOutcomeUnknown(NotAnswered):
+    """Calls under a key that many devices share came to an unknown end; each may go on under keys of its own."""
+
+
 class Deferred(Exception):  # noqa: N818 - says what happens next
     """Definitely not answered and not paid; to be asked again at `due_at`, by way of the retry topic."""
 

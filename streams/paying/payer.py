@@ -11,7 +11,6 @@ from typing import Any, Final, Literal
 from schemas.result import Answer, ErrorDetail, Usage
 from streams import metrics
 from streams.admission import Work
-from streams.cache.port import cache_key_of
 from streams.cache.stored_answer import CacheEntry, StoredAnswer
 from streams.cache.tiers import TieredCache
 from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelRejected
@@ -31,10 +30,12 @@ from streams.ledger.port import (
 from streams.model.gate import Passage
 from streams.model.port import Model, ModelPrompt, ModelReply
 from streams.model.prompting import prompt_of
-from streams.paying.outcomes import TOO_LATE, Deferred, NotAnswered, Paid, Withdrawn
+from streams.paying.outcomes import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, Paid, Withdrawn
 from streams.paying.patient_ledger import insist
 from streams.paying.rules import Gate, PayingRules, PayingTools
 from streams.request_key import request_key_of
+from streams.sharing import cache_key_for, entry_for, is_outdated, is_shared_by_a_fleet, served
+from streams.validation import checked
 
 _CHARACTERS_PER_TOKEN: Final = 3
 _UNKNOWN: Final = ErrorDetail(
@@ -60,11 +61,10 @@ class Payer:
 
     async def answer(self, work: Work) -> Paid:
         """The answer for `work`, from the ledger or the model. Raises NotAnswered, Deferred, Withdrawn."""
-        wish = self._wish(work)
         polls = 0
         while True:
             # The ledger first: what this request has paid for is its answer, cancelled or late as it may be by now.
-            match await self._claim(work, wish):
+            match await self._verdict(work):
                 case Known(answer):
                     return await self._remembered(work, Paid(CacheEntry.from_bytes(answer), "ledger"))
                 case Claimed() as claim:
@@ -76,7 +76,8 @@ class Payer:
                     metrics.LEDGER_WAITS.inc(polls == 1)
                     await self._tools.sleep(self._seconds_to_poll(work, polls))
                 case Unknown(ambiguous):
-                    raise NotAnswered(_UNKNOWN, work.attempts + ambiguous)
+                    shares = self._rules.retry_ambiguous and is_shared_by_a_fleet(work)
+                    raise (FleetOutcomeUnknown if shares else NotAnswered)(_UNKNOWN, work.attempts + ambiguous)
                 case Ended(error, attempts):
                     raise NotAnswered(error, attempts)
 
@@ -109,7 +110,7 @@ class Payer:
         metrics.observe_call(reply.model, reply.model_ms / 1000, tokens)
         await self._gate.report(passage, None)
         stored = self._stored(work, reply, started_at, attempts=work.attempts + claim.ambiguous + 1)
-        return await self._settle_answer(sending, stored)
+        return await self._settle_answer(sending, stored, entry_for(work, stored))
 
     async def _is_marked(self, work: Work, sending: Sending) -> bool:
         """Whether the call is on record and may be made. Raises where it is not wanted any more."""
@@ -157,9 +158,8 @@ class Payer:
         if await self._settle(_settlement(sending, "ended", error=detail, attempts=attempts)):
             raise NotAnswered(detail, attempts)
 
-    async def _settle_answer(self, sending: Sending, stored: StoredAnswer) -> Paid | None:
+    async def _settle_answer(self, sending: Sending, stored: StoredAnswer, entry: CacheEntry) -> Paid | None:
         """None where another has taken over meanwhile: then its answer counts, and this call is only on record."""
-        entry = CacheEntry.of(stored)
         settlement = _settlement(
             sending,
             "answered",
@@ -172,7 +172,19 @@ class Payer:
         self._tools.failpoints.reach("after_settle")
         return Paid(entry, "model") if settled else None
 
-    async def _claim(self, work: Work, wish: Wish) -> Verdict:
+    async def _verdict(self, work: Work) -> Verdict:
+        """The ledger's word; a known answer that is for `work` and will not do for it is claimed, to be asked anew."""
+        verdict = await self._claim(work, refresh=False)
+        if not isinstance(verdict, Known):
+            return verdict
+        entry = CacheEntry.from_bytes(verdict.answer)
+        wants_new = work.request.cache.mode == "refresh" and entry.paid_by != str(work.request.request_id)
+        if not (wants_new or is_outdated(work, entry)) or served(work, entry) is None:
+            return verdict  # one that is not for `work` stays with its payer
+        return await self._claim(work, refresh=True)
+
+    async def _claim(self, work: Work, *, refresh: bool) -> Verdict:
+        wish = self._wish(work, refresh=refresh)
         return await insist(
             lambda: self._ledger.claim([wish]), self._tools.sleep, self._tools.random, lambda: self._check(work)
         )
@@ -189,8 +201,8 @@ class Payer:
         task.add_done_callback(self._handing_back.discard)
 
     async def _remembered(self, work: Work, paid: Paid) -> Paid:
-        if work.request.cache.mode != "bypass":
-            await self._cache.remember({cache_key_of(work.request.tenant, work.fingerprint): paid.entry})
+        if (key := cache_key_for(work, paid.entry)) is not None:
+            await self._cache.remember({key: paid.entry})
         return paid
 
     def _is_wanted(self, work: Work) -> bool:
@@ -218,12 +230,12 @@ class Payer:
         left, soft = self._seconds_left(work), self._rules.soft_limit.total_seconds()
         return soft if left is None else min(left, soft)
 
-    def _wish(self, work: Work) -> Wish:
+    def _wish(self, work: Work, *, refresh: bool) -> Wish:
         return Wish(
             request_key_of(work),
             work.request.tenant,
             work.request.request_id,
-            refresh=work.request.cache.mode == "refresh",
+            refresh=refresh,
             retry_ambiguous=self._rules.retry_ambiguous,
         )
 
@@ -247,8 +259,9 @@ class Payer:
         else:
             metrics.COST_USD.inc(float(cost_usd))
         completed_at = self._tools.now()
+        answer = Answer(text=reply.text, stop_reason=reply.stop_reason)
         return StoredAnswer(
-            answer=Answer(text=reply.text, stop_reason=reply.stop_reason),
+            answer=answer,
             model=reply.model,
             usage=reply.usage,
             cost_usd=cost_usd,
@@ -258,6 +271,7 @@ class Payer:
             completed_at=completed_at,
             model_ms=reply.model_ms,
             expires_at=completed_at + self._tools.lifetime(work),
+            validation=checked(work.request, answer),
         )
 
 
