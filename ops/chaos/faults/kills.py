@@ -114,6 +114,8 @@ FAULTS: Final = (
         "a worker dies at its first call, three starts in a row",
         _crash_loop,
         before=_dies_at("before_call", 1)[0],
+        # Work must still come when the third start is up, however slow the machine.
+        shape=LoadShape(requests=600, seconds=40),
         # A request whose calls were ambiguous twice is not asked a third time.
         expects=Expectation(statuses=frozenset({"completed", "failed"})),
     ),
