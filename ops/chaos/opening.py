@@ -16,6 +16,7 @@ from ops.local.passwords import passwords_in
 from ops.local.plan import Errand, Plan
 from ops.local.spare import spare_folder
 from ops.local.stack import whole_stack
+from ops.local.upkeep import end_of
 from streams.settings import Settings
 
 _ATTEMPTS: Final = 3
@@ -106,7 +107,9 @@ class _Opening:
             raise self._failed(ended)
 
     def _failed(self, names: list[str]) -> StageError:
-        return StageError(f"the stage did not come up: {', '.join(sorted(names))}; logs: {self._stage.home.logs}")
+        said = end_of(self._stage.home.log(names[0]), lines=3)
+        told = f"the stage did not come up: {', '.join(sorted(names))}; logs: {self._stage.home.logs}"
+        return StageError(f"{told}; {names[0]} said last: {said}")
 
 
 def _leave(stage: Stage) -> None:

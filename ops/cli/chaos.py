@@ -2,14 +2,11 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ops.cli.errors import FAILED, USAGE, CommandError
-
-if TYPE_CHECKING:
-    from ops.chaos.run import Row
 
 
 def run(
@@ -30,8 +27,8 @@ def run(
     from rich.console import Console
 
     from ops.chaos.faults import UnknownFaultError, faults_named
-    from ops.chaos.report import show
-    from ops.chaos.run import Campaign, run_campaign
+    from ops.chaos.report import line_of, show
+    from ops.chaos.run import Campaign, Row, run_campaign
 
     try:
         faults = faults_named(fault, full=full)
@@ -41,12 +38,21 @@ def run(
     print(f"seed {chosen}", file=sys.stderr)
     # SIGTERM ends what was started, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    rows = run_campaign(Campaign(faults, rounds, chosen), _tell)
-    ok = all(row.ok for row in rows)
-    if as_json:
-        print(json.dumps({"seed": chosen, "ok": ok, "rows": [row.to_json() for row in rows]}))
-    else:
-        show(rows, Console(width=None if sys.stdout.isatty() else 160))
+    rows: list[Row] = []
+
+    def note(row: Row) -> None:
+        rows.append(row)
+        print(line_of(row), file=sys.stderr, flush=True)
+
+    try:
+        run_campaign(Campaign(faults, rounds, chosen), note)
+    finally:
+        # Also what was found before an interruption.
+        ok = all(row.ok for row in rows)
+        if as_json:
+            print(json.dumps({"seed": chosen, "ok": ok, "rows": [row.to_json() for row in rows]}))
+        elif rows:
+            show(rows, Console(width=None if sys.stdout.isatty() else 160))
     if not ok:
         raise typer.Exit(FAILED)
 
@@ -63,9 +69,3 @@ def list_faults(
         return
     for family, name, story in listed:
         print(f"{family:11} {name:24} {story}")
-
-
-def _tell(row: "Row") -> None:
-    from ops.chaos.report import line_of
-
-    print(line_of(row), file=sys.stderr, flush=True)
