@@ -13,12 +13,14 @@ from producers.kafka_publisher import KafkaPublisher
 from producers.uuid7 import uuid7
 from schemas.topics import REQUEST_TOPIC_OF_LANE, Lane
 from streams import metrics
-from streams.admission import Admission, Work
+from streams.admission import Admission, FreshSince, Work
 from streams.admission.dead_letter_limit import DeadLetterLimit
 from streams.admission.intake_guard import IntakeGuard
 from streams.admission.redis_deaths import RedisDeathBook
 from streams.answering import Answering
+from streams.cache.cutoffs import Cutoffs
 from streams.cache.memory_cache import MemoryCache
+from streams.cache.postgres_cutoffs import PostgresCutoffs
 from streams.cache.redis_cache import RedisCache
 from streams.cache.tiers import TieredCache
 from streams.control.cancellations import Cancellations
@@ -86,7 +88,8 @@ class WorkerParts:
         local = MemoryCache(settings.local_cache_bytes, timedelta(seconds=settings.local_cache_seconds), now_utc)
         cache = TieredCache(local, RedisCache(self.redis, now_utc))
         payer = self._payer(cache, guard)
-        return Answering(guard, Admission(settings.default_model), cache, payer, publisher, self.failpoints, now_utc)
+        admission = Admission(settings.default_model, await self._freshness())
+        return Answering(guard, admission, cache, payer, publisher, self.failpoints, now_utc)
 
     def _payer(self, cache: TieredCache, guard: IntakeGuard) -> Payer:
         settings = self.settings
@@ -116,6 +119,14 @@ class WorkerParts:
         gate = ModelGate(RedisPauseBoard(self.redis), rules, now_utc)
         self.background.append(gate.follow_board)
         return gate
+
+    async def _freshness(self) -> FreshSince:
+        cutoffs = Cutoffs()
+        reader = PostgresCutoffs(self.settings.postgres.get_secret_value(), cutoffs)
+        # Before the first record: a cache that outlived an invalidation must not answer it.
+        await reader.read()
+        self.background.append(reader.follow)
+        return lambda request, model: cutoffs.fresh_since_ms(request.tenant, request.template, model, request.labels)
 
     def _cancellations(self) -> Cancellations:
         cancellations = Cancellations(now_utc)

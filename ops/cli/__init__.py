@@ -9,8 +9,10 @@ import typer
 from ops.cli import (
     bench,
     bulk,
+    cache,
     cancel,
     chaos,
+    cost,
     dead_letters,
     demo,
     doctor,
@@ -93,6 +95,19 @@ ledger_commands.command("unknown")(ledger.unknown)
 ledger_commands.command("audit")(ledger.audit)
 ledger_commands.command("prune")(ledger.prune)
 app.add_typer(ledger_commands, name="ledger")
+
+
+cache_commands = typer.Typer(no_args_is_help=True, help="Answers already paid for.")
+cache_commands.command("stats")(cache.stats)
+cache_commands.command("invalidate")(cache.invalidate)
+app.add_typer(cache_commands, name="cache")
+
+
+cost_commands = typer.Typer(no_args_is_help=True, help="What was spent, what a file would cost.")
+cost_commands.command("report")(cost.report)
+cost_commands.command("estimate")(cost.estimate)
+cost_commands.command("check")(cost.check)
+app.add_typer(cost_commands, name="cost")
 
 
 def main() -> None:

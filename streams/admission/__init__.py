@@ -1,5 +1,5 @@
 """Whether a request may be answered at all, and as what it is asked."""
 
-from streams.admission.admission import Admission, Refusal, Work
+from streams.admission.admission import Admission, FreshSince, Refusal, Work
 
-__all__ = ["Admission", "Refusal", "Work"]
+__all__ = ["Admission", "FreshSince", "Refusal", "Work"]

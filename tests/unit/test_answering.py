@@ -91,6 +91,7 @@ class Stage:
         self.shared = shared or self._tier()
         self.released: list[Record] = []
         self.ledger_store = MemoryLedgerStore()
+        self.fresh_since_ms = 0
         self.cancelled: set[UUID] = set()
         self.answering = self._worker(self.shared)
 
@@ -122,7 +123,8 @@ class Stage:
         gate = ModelGate(MemoryPauseBoard(), GateRules(), self.clock, self._sleep)
         ledger = MemoryLedger(str(uuid4()), self.clock, self.ledger_store)
         payer = Payer(ledger, self.model, gate, cache, PayingRules(), tools)
-        return Answering(guard, Admission(MODEL), cache, payer, self.publisher, Failpoints(), self.clock)
+        admission = Admission(MODEL, lambda *_: self.fresh_since_ms)
+        return Answering(guard, admission, cache, payer, self.publisher, Failpoints(), self.clock)
 
     def _tier(self) -> MemoryCache:
         return MemoryCache(2**20, timedelta(hours=1), self.clock)

@@ -181,3 +181,20 @@ async def test_many_workers_at_once_pay_once_for_a_fleet() -> None:
     )
     assert len(stage.model.calls) == 1
     assert len(stage.publisher.records) == 20
+
+
+@pytest.mark.parametrize("cache_lost", [False, True])
+async def test_what_was_asked_before_an_invalidation_is_asked_anew_once(*, cache_lost: bool) -> None:
+    stage = a_stage(lambda name, calls: configuration(name, f" mtu 900{calls}\n"))
+    await stage.answer(device(1))
+    stage.fresh_since_ms = int(stage.clock().timestamp() * 1000) + 1
+    stage.clock.advance(1)
+    if cache_lost:
+        stage.shared = stage._tier()
+    for number in range(2, 6):
+        stage.as_another_worker()
+        results = await stage.answer(*(device(10 * number + n) for n in range(3)))
+        assert {text_of(result).split()[-1] for result in results} == {"9002"}
+    assert len(stage.model.calls) == 2
+    await stage.answer(device(1))
+    assert len(stage.model.calls) == 2
