@@ -89,7 +89,7 @@ class Load:
 
     def start(self) -> None:
         """Begin to publish, in a thread of its own."""
-        self._producer = Producer(producer_config(self.kafka, _DELIVERY_SECONDS, {}))
+        self._producer = Producer(producer_config(self.kafka, _DELIVERY_SECONDS, {"log_level": 0}))
         self._producer.list_topics(timeout=10)
         self.began_at = time.time()
         self._thread = threading.Thread(target=self._publish_all, name="load", daemon=True)

@@ -38,7 +38,7 @@ def retry_source(kafka: str, group: str) -> Iterator[KafkaRetrySource]:
         yield source
 
 
-def ignore_revoked(_: object, *, lost: bool = False) -> None:
+def ignore_revoked(partitions: object, *, lost: bool = False) -> None:
     """What was held is nobody's concern here."""
 
 
