@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     sink_store_text: bool = False
     """Whether ClickHouse also gets the answers' text."""
 
+    confirm_above_usd: Annotated[float, Field(ge=0)] = 5.0
+    """A bulk run that is expected to cost more asks first, where somebody sits at a terminal."""
+
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """Where `/metrics` and `/healthz` answer; 0 takes a free port."""
     metrics_host: str = "127.0.0.1"

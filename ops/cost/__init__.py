@@ -1,0 +1,1 @@
+"""`headrace cost`: what was spent, what a file would cost, whether spending looks wrong."""
