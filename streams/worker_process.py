@@ -65,9 +65,10 @@ async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
             background.start(work)
         if await wait_for_broker(settings.kafka, end.by_signal):
             await _serve(apps, end)
+            # Before the drain, which may be cut off: a death that is not written down is not counted.
+            await bury(end.failures, parts.deaths)
             cut_off_after(settings.drain_seconds + _AFTER_DRAIN_SECONDS)
             await asyncio.gather(*(app.stop() for app in apps))
-        await bury(end.failures, parts.deaths)
     log.info("stopped", by_signal=end.by_signal.is_set())
     return end.exit_code
 

@@ -180,7 +180,8 @@ def test_a_broken_record_gives_its_reason_and_never_its_content(reason: str, rec
 
 
 def test_every_reason_has_a_record_that_shows_it() -> None:
-    assert {reason for reason, _ in BROKEN} == set(REASONS)
+    given_later = {"crash_loop", "refused_by_store"}  # by the intake guard and by the sinks
+    assert {reason for reason, _ in BROKEN} == set(REASONS) - given_later
 
 
 @settings(max_examples=150, deadline=None)
