@@ -19,6 +19,8 @@ class BenchName(StrEnum):
     hits = "hits"
     slow_model = "slow-model"
     sinks = "sinks"
+    fleet = "fleet"
+    savings = "savings"
     all = "all"
 
 
@@ -46,13 +48,15 @@ def bench(
 def _measured(name: BenchName, rounds: int) -> "Report":
     from rich.console import Console
 
-    from ops.bench import hits, sinks, slow_model
+    from ops.bench import fleet, hits, sinks, slow_model
     from ops.bench.report import Report
 
     runs: dict[BenchName, Callable[[int], Report]] = {
         BenchName.hits: hits.run,
         BenchName.slow_model: slow_model.run,
         BenchName.sinks: sinks.run,
+        BenchName.fleet: fleet.run_fleet,
+        BenchName.savings: fleet.run_savings,
     }
     with Console(stderr=True).status(f"measuring {name}, {rounds} rounds"):
         return runs[name](rounds)

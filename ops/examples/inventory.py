@@ -23,6 +23,7 @@ class Role:
     vlans: tuple[tuple[int, str], ...] = ()
     access_ports: int = 0
     routing: str = "none"
+    """`none`, `ospf`, `bgp`, or `site-bgp` where each site has a number and networks of its own."""
     extras: tuple[str, ...] = ()
 
 
@@ -34,8 +35,8 @@ ROLES: Final = (
     Role("distribution-switch", "dis", 10, _OFFICE, 0, "ospf", ("HSRP for every VLAN", "DHCP relay to 10.1.0.20")),
     Role("core-switch", "cor", 5, (), 0, "ospf", ("jumbo frames on all uplinks",)),
     Role("branch-router", "bra", 14, ((10, "users"), (20, "voice")), 6, "bgp", ("NAT for guest traffic",)),
-    Role("edge-router", "edg", 6, (), 0, "bgp", ("a prefix list that refuses private networks from peers",)),
-    Role("wan-router", "wan", 6, (), 0, "bgp", ("QoS with four classes, voice first",)),
+    Role("edge-router", "edg", 6, (), 0, "site-bgp", ("a prefix list that refuses private networks from peers",)),
+    Role("wan-router", "wan", 6, (), 0, "site-bgp", ("QoS with four classes, voice first",)),
     Role("datacenter-leaf", "lea", 12, _SERVERS, 40, "bgp", ("an MTU of 9216",)),
     Role("datacenter-spine", "spi", 4, (), 0, "bgp", ("route reflection for the leaves",)),
     Role("firewall-edge", "fwe", 4, ((300, "dmz"),), 4, "none", ("deny and log what is not permitted",)),

@@ -10,7 +10,7 @@ _CHANGES: Final = (
     "",
     "- Add VLAN 180 (contractors) with an ACL that permits only the Internet and DNS",
     "- Mirror the first uplink to the last port for a packet capture",
-    "- Add a second NTP server {octet}.0.11 and a second syslog host {octet}.0.31",
+    "- Add a second NTP server 10.1.0.11 and a second syslog host 10.1.0.31",
 )
 _REMARKS: Final = (
     "",
@@ -21,10 +21,12 @@ _REMARKS: Final = (
 
 
 def requirements_of(device: Device, change: int) -> str:
-    """The wishes for a device; the same words for every device of one role at one site. `change` is 0 to 3."""
-    octet = f"10.{device.site_number}"
-    extra = _CHANGES[change].format(octet=octet)
-    return "\n".join([*_wishes(device, octet), *([extra] if extra else [])])
+    """The wishes for a device: its role's standard, the same everywhere but where a router names its site's networks.
+
+    `change` is 0 to 3.
+    """
+    extra = _CHANGES[change]
+    return "\n".join([*_wishes(device), *([extra] if extra else [])])
 
 
 def context_of(device: Device, change: int) -> str:
@@ -34,17 +36,17 @@ def context_of(device: Device, change: int) -> str:
     return _REMARKS[change]
 
 
-def _wishes(device: Device, octet: str) -> Iterator[str]:
+def _wishes(device: Device) -> Iterator[str]:
     role = device.role
     for vlan, name in role.vlans:
-        yield f"- VLAN {vlan} ({name}), subnet {octet}.{vlan % 256}.0/24, gateway {octet}.{vlan % 256}.1"
+        yield f"- VLAN {vlan} ({name}), addresses from the site's DHCP, gateway on the layer above"
     if role.access_ports:
         yield f"- Interfaces GigabitEthernet1/0/1 to 1/0/{role.access_ports}: access ports in VLAN {role.vlans[0][0]}"
     yield f"- Interfaces TenGigabitEthernet1/1/1 and 1/1/2: {_uplink(role)} to the next layer"
-    yield from _routing_wishes(role, device.site_number, octet)
-    yield f"- Management access by SSH only, ACL permits {octet}.250.0/24 and 10.1.250.0/24"
-    yield f"- NTP server {octet}.0.10, time zone CET with summer time"
-    yield f"- Syslog to {octet}.0.30 at level informational, source the management interface"
+    yield from _routing_wishes(device)
+    yield "- Management access by SSH only, ACL permits 10.1.250.0/24"
+    yield "- NTP server 10.1.0.10, time zone CET with summer time"
+    yield "- Syslog to 10.1.0.30 at level informational, source the management interface"
     yield from (f"- {extra[0].upper()}{extra[1:]}" for extra in role.extras)
 
 
@@ -52,12 +54,18 @@ def _uplink(role: Role) -> str:
     return "routed uplinks" if role.routing != "none" else "a trunk that carries only the VLANs above"
 
 
-def _routing_wishes(role: Role, site_number: int, octet: str) -> Iterator[str]:
-    if role.routing == "ospf":
-        yield f"- OSPF process 1, area {site_number}, passive by default, MD5 authentication on the uplinks"
-    elif role.routing == "bgp":
-        neighbours = f"neighbours {octet}.255.1 and {octet}.255.2 in AS 64512"
-        yield f"- BGP AS {64_512 + site_number}, {neighbours}, announce {octet}.0.0/16"
+def _routing_wishes(device: Device) -> Iterator[str]:
+    match device.role.routing:
+        case "ospf":
+            yield "- OSPF process 1, area 0, passive by default, MD5 authentication on the uplinks"
+        case "bgp":
+            yield "- BGP AS 64600, neighbours on both uplinks in AS 64512, announce what is connected"
+        case "site-bgp":
+            octet = f"10.{device.site_number}"
+            neighbours = f"neighbours {octet}.255.1 and {octet}.255.2 in AS 64512"
+            yield f"- BGP AS {64_512 + device.site_number}, {neighbours}, announce {octet}.0.0/16"
+        case _:
+            return
 
 
 def standard_configuration(device: Device) -> str:
@@ -89,7 +97,7 @@ def _body(role: Role, octet: str) -> Iterator[str]:
         )
     if role.routing == "ospf":
         yield f"router ospf 1\n passive-interface default\n network {octet}.0.0 0.0.255.255 area 0"
-    elif role.routing == "bgp":
+    elif role.routing.endswith("bgp"):
         yield f"router bgp 65000\n neighbor {octet}.255.1 remote-as 64512\n network {octet}.0.0 mask 255.255.0.0"
 
 

@@ -3,6 +3,7 @@
 import psutil
 import pytest
 
+from ops.bench.fleet import run_fleet
 from ops.bench.hits import Size, run
 
 
@@ -15,3 +16,13 @@ def test_hits_reports_its_bars_and_leaves_no_process() -> None:
     assert all(bar.value > 0 for bar in report.bars)
     assert report.rows[0]["worker_cpu_seconds_per_1000"] > 0
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_fleet_pays_less_than_asking_for_every_request_and_gives_the_same_answers() -> None:
+    report = run_fleet(lines=150)
+    assert [bar.name for bar in report.bars][1:] == ["fleet_wrong_answers", "fleet_answers_unlike_the_models"]
+    assert [bar.value for bar in report.bars[1:]] == [0, 0]
+    cached, baseline = report.rows
+    assert cached["calls"] < baseline["calls"] == 150

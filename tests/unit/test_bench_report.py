@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ops.bench import hits, sinks, slow_model
+from ops.bench import fleet, hits, sinks, slow_model
 from ops.bench.pace import Sample, cpu_seconds_per_1000, percentile, steady_rate
 from ops.bench.questions import a_request, number_of
 from ops.bench.report import Bar, Report, merged
@@ -21,9 +21,11 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let every bench report these bars without measuring."""
 
     def report(*bars: Bar) -> None:
-        for bench, name in ((hits, "hits"), (slow_model, "slow-model"), (sinks, "sinks")):
+        runs = {"hits": hits, "slow-model": slow_model, "sinks": sinks, "fleet": fleet, "savings": fleet}
+        for name, bench in runs.items():
             made = Report(name, list(bars), [{"round": 1, "ratio": 0.9}], ["Rehearsed."])
-            monkeypatch.setattr(bench, "run", lambda _rounds, made=made: made)
+            entry = f"run_{name}" if bench is fleet else "run"
+            monkeypatch.setattr(bench, entry, lambda _rounds, made=made: made)
 
     return report
 
@@ -58,8 +60,8 @@ def test_all_is_one_object_whose_rows_name_their_bench(
     measured(MET)
     assert run(["bench", "all", "--json"]) == 0
     told = printed(capsys)
-    assert [row["bench"] for row in told["rows"]] == ["hits", "slow-model", "sinks"]
-    assert len(told["bars"]) == 3
+    assert [row["bench"] for row in told["rows"]] == ["hits", "slow-model", "sinks", "fleet", "savings"]
+    assert len(told["bars"]) == 5
     assert told["machine"]["cores"] >= 1
 
 
