@@ -17,7 +17,7 @@ _EXPRESSIONS: Final[dict[Dimension, str]] = {
     "template": "r.template",
     "day": "toString(toDate(r.completed_at, 'UTC'))",
 }
-_ORDERS: Final[dict[bool, str]] = {False: "cost_usd DESC NULLS LAST, requests DESC, name", True: "name"}
+_ORDERS: Final[dict[bool, str]] = {False: "cost_usd DESC NULLS LAST, requests DESC, name", True: "name DESC"}
 
 # One query for groups and total: percentiles cannot be added up, and two queries could see different rows.
 # A cost that nobody knows adds nothing to the sums; how many there are is counted beside them.
@@ -84,7 +84,9 @@ class CostReport:
 
 
 def cost_report(client: Any, by: Dimension, since: datetime, tenant: str | None, top: int) -> CostReport:
-    """Ask ClickHouse. `client` is clickhouse-connect's, whose errors are raised as they are; at most `top` groups."""
+    """Ask ClickHouse. `client` is clickhouse-connect's, whose errors are raised as they are; at most `top` groups,
+    the most expensive or the latest days.
+    """
     query = _QUERY.replace("{{expression}}", _EXPRESSIONS[by]).replace("{{order}}", _ORDERS[by == "day"])
     asked = {"since": since, "tenant": tenant or "", "rows": top + 2}
     found = client.query(query, parameters=asked).result_rows
@@ -92,4 +94,5 @@ def cost_report(client: Any, by: Dimension, since: datetime, tenant: str | None,
     groups = [each for is_total, each in sums if not is_total]
     # Over no rows at all ClickHouse still answers with a total, of zeros.
     total = next((each for is_total, each in sums if is_total and each.requests), None)
-    return CostReport(by, since, tenant, groups[:top], total, more=len(groups) > top)
+    shown = groups[:top][::-1] if by == "day" else groups[:top]
+    return CostReport(by, since, tenant, shown, total, more=len(groups) > top)

@@ -26,8 +26,8 @@ _CSV_COLUMNS: Final = (
 
 def table_of(report: CostReport) -> str:
     """Text that fits 80 columns; a long name goes on in the next line."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column(report.by, overflow="fold", min_width=8)
+    table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column(report.by, overflow="fold", min_width=10)
     for column in _COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     for group in report.groups:

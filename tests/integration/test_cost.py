@@ -93,7 +93,7 @@ def test_a_report_adds_up_each_group_once_and_the_most_expensive_first(keep: Kee
     ],
 )
 def test_every_dimension_groups_by_its_own_column(keep: Keep, capsys: Capture, by: str, names: list[str]) -> None:
-    shared = {"application": "portal", "template": "network-config@1"}
+    shared: dict[str, Any] = {"application": "portal", "template": "network-config@1"}
     keep(spent(user_id="ann", cost_usd="0.05", **shared), spent(user_id="bob", minutes_ago=1500, **shared))
     assert [group[by] for group in told(capsys, "report", "--by", by)["groups"]] == names
 
@@ -116,7 +116,8 @@ def test_an_unknown_price_is_told_and_is_no_zero(keep: Keep, capsys: Capture) ->
 
 def test_the_table_fits_80_columns_and_the_csv_starts_no_formula(keep: Keep, capsys: Capture) -> None:
     name = "=HYPERLINK(\x1b[2J) of a department with a name as long as nobody would like to read in a table"
-    keep(spent(department=name, cost_usd="123456.789", seconds=5000), spent(department="[bold]"))
+    busy: dict[str, Any] = {"cost_usd": "123456.789", "saved_usd": "999.99", "usage": {"input_tokens": 10**12}}
+    keep(spent(department=name, seconds=5000, **busy), spent(department="[bold]"), spent(cost_usd=None))
     assert run(["cost", "report"]) == 0
     table = capsys.readouterr().out
     assert max(len(line) for line in table.splitlines()) <= 80
@@ -125,7 +126,11 @@ def test_the_table_fits_80_columns_and_the_csv_starts_no_formula(keep: Keep, cap
     assert "[bold]" in table
     assert run(["cost", "report", "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [(row["department"], row["cost_usd"]) for row in rows] == [(f"'{name}", "123456.789"), ("[bold]", "0.01")]
+    assert [(row["department"], row["cost_usd"]) for row in rows] == [
+        (f"'{name}", "123456.789"),
+        ("[bold]", "0.01"),
+        ("", ""),
+    ]
 
 
 def test_a_plot_is_a_picture(keep: Keep, capsys: Capture, tmp_path: Path) -> None:
