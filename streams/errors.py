@@ -1,5 +1,7 @@
 """Failures by what to do next. Adapters translate into these once; nothing above them knows a client library."""
 
+from collections.abc import Mapping
+
 
 class ModelError(Exception):
     """A call that gave no answer.
@@ -18,13 +20,20 @@ class ModelBusy(ModelError):  # noqa: N818 - named for what to do next
     """Definitely not answered and not paid; ask again later, after `retry_after_seconds` where the API named a time.
 
     `limited` says that the API refused for rate (429): the limiter all workers share should pause, and the attempt
-    is not the request's fault.
+    is not the request's fault. `limits` holds the API's `anthropic-ratelimit-*` headers.
     """
 
     def __init__(
-        self, code: str, message: str, retry_after_seconds: float | None = None, *, limited: bool = False
+        self,
+        code: str,
+        message: str,
+        retry_after_seconds: float | None = None,
+        *,
+        limited: bool = False,
+        limits: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(code, message)
+        self.limits = limits or {}
         self.retry_after_seconds = retry_after_seconds
         self.limited = limited
 

@@ -47,6 +47,13 @@ MODEL_TOKENS: Final = Histogram(
 PAUSED_SCOPES: Final = Gauge(
     "headrace_paused_scopes", "Models, or the whole account, that are not called now.", ["reason"]
 )
+LIMIT_WAIT_SECONDS: Final = Histogram(
+    "headrace_limit_wait_seconds",
+    "How long calls waited for the shared rate limits, by what held them back.",
+    ["reason"],
+    buckets=_LATENCY_BUCKETS,
+)
+LIMIT_WAITING: Final = Gauge("headrace_limit_waiting", "Calls that wait for the shared rate limits.", ["lane"])
 DEFERRED: Final = Counter("headrace_deferred_total", "Requests put on the retry topic.", ["code"])
 LEDGER_WAITS: Final = Counter("headrace_ledger_waits_total", "Requests that waited for a claim of another worker.")
 COST_USD: Final = Counter("headrace_cost_usd_total", "Paid to the model.")

@@ -54,6 +54,16 @@ class Settings(BaseSettings):
     """No `retry-after` holds calls back longer than this; then one call finds out."""
     refused_pause_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     """How long a refused key, account or spend cap holds calls back; then one finds out. Sooner: `headrace resume`."""
+    limits_tier: Literal["start", "build", "scale"] | None = None
+    """Rate limits before the API has told its own; see `streams/limits/presets.json`."""
+    limit_requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    """Of each model family and for all workers together, as the two below: held although the API allows more."""
+    limit_input_tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    limit_output_tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    limit_burst_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """How much of a rate that was not used may be used later."""
+    tenant_weights: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Shares of a limit that not all can use: a tenant of weight 2 gets twice the tokens of one that is not named."""
     condemned_after_deaths: Annotated[int, Field(ge=1, le=100)] = 3
     """A record that workers died at so often becomes a dead letter."""
     stall_seconds: Annotated[float, Field(ge=5, le=3600)] = 30

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
+from time import monotonic
 
 from prometheus_client import Gauge
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -29,6 +30,12 @@ from streams.failpoints import Failpoints
 from streams.faust_worker import EngineSettings, FaustOffsetCommitter, WorkerApp, make_app
 from streams.ledger.port import Ledger
 from streams.ledger.postgres_ledger import PostgresLedger, new_owner
+from streams.limits.buckets import BucketRules
+from streams.limits.fair_limiter import FairLimiter
+from streams.limits.own_share import SharedOrOwnShare
+from streams.limits.presets import configured_for
+from streams.limits.rates import Rates
+from streams.limits.redis_buckets import RedisBuckets
 from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
 from streams.model.gate import GateRules, ModelGate
 from streams.model.prices import cost_usd
@@ -109,7 +116,23 @@ class WorkerParts:
             new_id=uuid7,
             random=Random(),  # noqa: S311 - jitter
             failpoints=self.failpoints,
+            limiter=self._limiter(),
         )
+
+    def _limiter(self) -> FairLimiter:
+        settings = self.settings
+        explicit = Rates(
+            settings.limit_requests_per_minute,
+            settings.limit_input_tokens_per_minute,
+            settings.limit_output_tokens_per_minute,
+        )
+        rules = BucketRules(
+            lambda family: configured_for(family, settings.limits_tier, explicit), settings.limit_burst_seconds
+        )
+        shared = RedisBuckets(self.redis, rules, str(uuid7()))
+        limiter = FairLimiter(SharedOrOwnShare(shared, rules, monotonic), settings.tenant_weights, monotonic)
+        self.background.append(limiter.follow)
+        return limiter
 
     def _gate(self) -> ModelGate:
         rules = GateRules(

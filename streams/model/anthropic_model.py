@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,12 +15,17 @@ from anthropic.types import Message
 from schemas.result import Usage
 from streams.errors import ModelAmbiguous, ModelBusy, ModelError
 from streams.model.failures import classify
-from streams.model.plain_calls import ConnectionLimits, PlainCalls
+from streams.model.plain_calls import Answer, ConnectionLimits, PlainCalls
 from streams.model.port import ModelPrompt, ModelReply
+from streams.model.rate_headers import rate_headers
 
 REQUEST_ID_HEADER: Final = "x-headrace-request-id"
 MAX_UNSTREAMED_TOKENS: Final = 21_333
 """Above it an answer may outlast what the API allows without streaming."""
+
+
+Heard = tuple[dict[str, Any], Mapping[str, str]]
+"""A message, and the headers it came with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,56 +55,56 @@ class AnthropicModel:
         try:
             # The transports bound each read; an answer that drips would outlive any of them.
             async with asyncio.timeout(seconds):
-                message = await self._ask(prompt, seconds)
+                message, headers = await self._ask(prompt, seconds)
         except TimeoutError:
             raise ModelAmbiguous("deadline_exceeded", f"no answer within {seconds:g} seconds") from None
         except anthropic.APIError as error:
             # Without its cause: that holds the request and with it the prompt.
             raise classify(error, datetime.now(UTC)) from None
-        return _reply(message, int((time.monotonic() - started) * 1000))
+        return _reply(message, headers, int((time.monotonic() - started) * 1000))
 
     async def close(self) -> None:
         """Close all connections; calls in flight end as ambiguous."""
         await self._plain.close()
         await self._client.close()
 
-    async def _ask(self, prompt: ModelPrompt, seconds: float) -> dict[str, Any]:
+    async def _ask(self, prompt: ModelPrompt, seconds: float) -> Heard:
         if prompt.max_tokens > self._options.stream_above_tokens:
             return await self._ask_streaming(prompt, seconds)
         headers = {REQUEST_ID_HEADER: prompt.request_id}
         body = orjson.dumps(_body(prompt))
         if self._options.lean:
-            answer = await self._plain.post(body, headers)
+            answer, heard = await self._plain.post(body, headers)
         else:
-            answer = await self._post_by_sdk(body, headers, seconds)
+            answer, heard = await self._post_by_sdk(body, headers, seconds)
         try:
-            message: dict[str, Any] = orjson.loads(answer)
+            return orjson.loads(answer), heard
         except orjson.JSONDecodeError:
             raise _unreadable() from None
-        return message
 
-    async def _post_by_sdk(self, body: bytes, headers: dict[str, str], seconds: float) -> bytes:
+    async def _post_by_sdk(self, body: bytes, headers: dict[str, str], seconds: float) -> Answer:
         response = await self._client.post(
             "/v1/messages",
             content=body,
             cast_to=httpx2.Response,
             options={"headers": headers, "timeout": seconds},
         )
-        return response.content
+        return Answer(response.content, response.headers)
 
-    async def _ask_streaming(self, prompt: ModelPrompt, seconds: float) -> dict[str, Any]:
+    async def _ask_streaming(self, prompt: ModelPrompt, seconds: float) -> Heard:
         try:
             async with self._client.messages.stream(
                 **_body(prompt), extra_headers={REQUEST_ID_HEADER: prompt.request_id}, timeout=seconds
             ) as stream:
                 message: Message = await stream.get_final_message()
+                headers = stream.response.headers
         except httpx2.HTTPError:
             raise ModelAmbiguous("connection_lost", "the connection was lost while the answer came") from None
         except (ValueError, LookupError, AssertionError, RuntimeError):
             raise _unreadable() from None
         if message.stop_reason is None:
             raise ModelAmbiguous("connection_lost", "the answer ended before its end")
-        return message.model_dump()
+        return message.model_dump(), headers
 
 
 def _client(api_key: str, base_url: str | None, options: AnthropicOptions) -> anthropic.AsyncAnthropic:
@@ -123,7 +129,7 @@ def _body(prompt: ModelPrompt) -> dict[str, Any]:
     return body
 
 
-def _reply(message: dict[str, Any], model_ms: int) -> ModelReply:
+def _reply(message: dict[str, Any], headers: Mapping[str, str], model_ms: int) -> ModelReply:
     try:
         used = message["usage"]
         return ModelReply(
@@ -137,6 +143,7 @@ def _reply(message: dict[str, Any], model_ms: int) -> ModelReply:
                 cache_write_tokens=used.get("cache_creation_input_tokens") or 0,
             ),
             model_ms=model_ms,
+            limits=rate_headers(headers),
         )
     except (LookupError, TypeError, AttributeError, ValueError):
         raise _unreadable() from None

@@ -15,6 +15,7 @@ import anthropic
 import httpx2
 
 from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused, ModelRejected
+from streams.model.rate_headers import rate_headers
 
 MAX_RETRY_AFTER_SECONDS: Final = 300.0
 """A longer `retry-after` is cut to this: one mistaken header must not park the pipeline for days."""
@@ -114,11 +115,13 @@ def _classify_status(error: anthropic.APIStatusError, now: datetime) -> ModelErr
     message = (error.api_message or f"the API answered with status {error.status_code}")[:_LONGEST_MESSAGE]
     if error.status_code < 300:  # noqa: PLR2004 - an error event within a stream that had begun
         return ModelAmbiguous(code, message)
+    headers = error.response.headers
+    wait, limits = retry_after_seconds(headers, now), rate_headers(headers)
     match _meaning(error):
         case "limited":
-            return ModelBusy(code, message, retry_after_seconds(error.response.headers, now), limited=True)
+            return ModelBusy(code, message, wait, limited=True, limits=limits)
         case "busy":
-            return ModelBusy(code, message, retry_after_seconds(error.response.headers, now))
+            return ModelBusy(code, message, wait, limits=limits)
         case "paused":
             return ModelPaused(code, message)
         case "rejected":

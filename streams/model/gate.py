@@ -122,6 +122,13 @@ class ModelGate:
             self._scopes[name].probe = passage
         return passage
 
+    def is_open_for(self, passage: Passage) -> bool:
+        """Whether nothing has closed since `passage` was given: it may have waited elsewhere."""
+        scopes = (self._scopes[name] for name in (ACCOUNT, passage.model))
+        return all(
+            scope.pause is None or (scope.probe is passage and self._now() >= scope.pause.until) for scope in scopes
+        )
+
     async def report(self, passage: Passage, error: ModelError | None) -> None:
         """How the call went: `None` for an answer, also for one that refused the request itself. Gives it back."""
         try:

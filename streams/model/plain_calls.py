@@ -7,7 +7,7 @@ thousand calls in flight in one process need the difference.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.request import getproxies
 
 import aiohttp
@@ -29,6 +29,11 @@ class ConnectionLimits:
     connect_seconds: float = 5.0
 
 
+class Answer(NamedTuple):
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class PlainCalls:
     """Keeps the connections; to be used and closed on one event loop."""
 
@@ -39,8 +44,8 @@ class PlainCalls:
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, body: bytes, headers: Mapping[str, str]) -> bytes:
-        """The body of a 2xx answer; the caller bounds the time, only connecting is bounded here.
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """A 2xx answer; the caller bounds the time, only connecting is bounded here.
 
         Raises the SDK's APIStatusError, APITimeoutError, APIConnectionError.
         """
@@ -49,7 +54,7 @@ class PlainCalls:
             async with self._opened().post(self._url, data=body, headers=sent, allow_redirects=False) as response:
                 answer = await response.read()
                 if response.status < _REDIRECTS:
-                    return answer
+                    return Answer(answer, response.headers)
         except TimeoutError as error:
             raise anthropic.APITimeoutError(self._request()) from error
         except (aiohttp.ClientError, OSError) as error:

@@ -1,6 +1,7 @@
 """The port to the model: one prompt in, one reply out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schemas.result import Usage
@@ -26,6 +27,8 @@ class ModelReply:
     model: str
     usage: Usage
     model_ms: int
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """The `anthropic-ratelimit-*` headers, where the API sent any."""
 
 
 class Model(Protocol):

@@ -1,4 +1,4 @@
-"""One answer for one key, paid at most once: claim -> gate -> mark sent -> model -> settle -> remember.
+"""One answer for one key, paid at most once: claim -> gate, rate limits -> mark sent -> model -> settle -> remember.
 
 The claim decides who calls; every end of a call is settled before anything is told. What is ambiguous is recorded
 before the call (as sent) and after it (as unknown); the ledger decides whether it may be repeated.
@@ -30,6 +30,7 @@ from streams.ledger.port import (
 from streams.model.gate import Passage
 from streams.model.port import Model, ModelPrompt, ModelReply
 from streams.model.prompting import prompt_of
+from streams.paying.entrance import Entrance
 from streams.paying.outcomes import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, Paid, Withdrawn
 from streams.paying.patient_ledger import insist
 from streams.paying.rules import Gate, PayingRules, PayingTools
@@ -54,6 +55,7 @@ class Payer:
         self._ledger = ledger
         self._model = model
         self._gate = gate
+        self._entrance = Entrance(gate, tools.limiter)
         self._cache = cache
         self._rules = rules
         self._tools = tools
@@ -85,8 +87,8 @@ class Payer:
         """Call once under `claim`; None where the ledger is to be asked again."""
         prompt = prompt_of(work.request, work.model)
         sending = self._sending(work, claim, prompt)
-        passage = await self._gate.enter(work.model, lambda: self._is_wanted(work))
-        if passage is None:
+        admitted = await self._entrance.enter(work, prompt, lambda: self._is_wanted(work))
+        if admitted is None:
             self._hand_back(work, sending)
             self._check(work)
             return None
@@ -95,20 +97,23 @@ class Payer:
                 return None
             self._tools.failpoints.reach("before_call")
             started_at = self._tools.now()
+            admitted.sent = True
             reply = await self._model.answer(prompt, self._seconds_for_call(work))
         except ModelError as error:
             metrics.MODEL_CALLS.labels(_outcome(error)).inc()
             metrics.observe_failed_call(_outcome(error), (self._tools.now() - started_at).total_seconds())
-            await self._report(work, passage, error)
+            self._entrance.failed(admitted, error)
+            await self._report(work, admitted.passage, error)
             await self._end(work, sending, error)
             return None
         finally:
-            self._gate.leave(passage)
+            self._entrance.leave(admitted)
+        self._entrance.answered(admitted, reply)
         self._tools.failpoints.reach("after_reply")
         metrics.MODEL_CALLS.labels("answered").inc()
         tokens = {"input": reply.usage.input_tokens, "output": reply.usage.output_tokens}
         metrics.observe_call(reply.model, reply.model_ms / 1000, tokens)
-        await self._gate.report(passage, None)
+        await self._gate.report(admitted.passage, None)
         stored = self._stored(work, reply, started_at, attempts=work.attempts + claim.ambiguous + 1)
         return await self._settle_answer(sending, stored, entry_for(work, stored))
 

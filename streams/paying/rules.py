@@ -13,6 +13,7 @@ from schemas.result import Usage
 from streams.admission import Work
 from streams.errors import ModelError
 from streams.failpoints import Failpoints
+from streams.limits import Limiter, NoLimiter
 from streams.model.gate import Passage
 from streams.retries.policy import RetryPolicy
 
@@ -28,6 +29,8 @@ class Gate(Protocol):
     async def report(self, passage: Passage, error: ModelError | None) -> None: ...
 
     def leave(self, passage: Passage) -> None: ...
+
+    def is_open_for(self, passage: Passage) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +61,5 @@ class PayingTools:
     new_id: Callable[[], UUID]
     random: Random
     failpoints: Failpoints
+    limiter: Limiter = field(default_factory=NoLimiter)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = ("schemas", "producers", "streams", "ops")
 """Each may import itself and those before it."""
-ROOMS = ("admission", "cache", "ledger", "model", "sinks")
+ROOMS = ("admission", "cache", "ledger", "limits", "model", "sinks")
 """Steps of the way of one request; only `streams/answering.py` and `streams/wiring.py` join them."""
 SCHEMAS_MAY_USE = {"pydantic", "cloudevents"} | sys.stdlib_module_names
 
