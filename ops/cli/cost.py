@@ -101,21 +101,14 @@ def check(
 
 @contextmanager
 def _clickhouse() -> Iterator[Any]:
-    from clickhouse_connect.driver.exceptions import ClickHouseError
-
+    from ops.cost.analysts import AnalystsUnavailableError, analysts
     from streams.settings import Settings
-    from streams.sinks.clickhouse_store import clickhouse_client
 
     try:
-        client = clickhouse_client(Settings().clickhouse.get_secret_value())
-        try:
+        with analysts(Settings()) as client:
             yield client
-        finally:
-            client.close()
-    except (ClickHouseError, OSError) as error:
-        code = getattr(error, "code", None)
-        about = f"code {code}" if code else type(error).__name__
-        raise CommandError(f"ClickHouse cannot be asked ({about}); is it up and migrated?", "headrace status") from None
+    except AnalystsUnavailableError as error:
+        raise CommandError(str(error), "headrace status") from None
 
 
 def _draw(found: "CostReport", picture: Path) -> None:

@@ -90,6 +90,8 @@ class Estimate:
     expected_usd: Decimal = Decimal(0)
     at_most_usd: Decimal = Decimal(0)
     """No answer shared, every line a LongestCall. Above that are only calls of unknown outcome, asked again."""
+    unpriced_lines: int = 0
+    """Lines whose highest cost is not in `at_most_usd`."""
     unpriced_calls: int = 0
     unpriced_models: set[str] = field(default_factory=set)
     guessed_calls: int = 0
@@ -115,6 +117,7 @@ class Estimate:
             "expected_usd": float(self.expected_usd),
             "at_most_usd": float(self.at_most_usd),
             "unpriced_calls": self.unpriced_calls,
+            "unpriced_lines": self.unpriced_lines,
             "unpriced_models": sorted(self.unpriced_models),
             "guessed_calls": self.guessed_calls,
             "calls_per_second": self.calls_per_second,
@@ -152,7 +155,9 @@ def estimate(asked: Asked, cached: AbstractSet[CacheKey] | None, recent: Recent,
         _expect(told, question, _guessed(question, recent) if means is None else _like(means, question), price)
     for longest, lines in asked.longest.items():
         usage = Usage(input_tokens=longest.octets, output_tokens=longest.max_tokens)
-        told.at_most_usd += (price(longest.model, usage) or 0) * lines
+        cost = price(longest.model, usage)
+        told.at_most_usd += (cost or 0) * lines
+        told.unpriced_lines += lines if cost is None else 0
     return told
 
 

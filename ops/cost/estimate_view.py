@@ -17,20 +17,18 @@ def words_of(told: Estimate) -> str:
         ("expected calls", f"{told.calls:,}"),
         ("tokens", f"{told.input_tokens:,} in, {told.output_tokens:,} out"),
         ("time", seconds),
-        ("expected cost", _amount(told.expected_usd, told)),
-        ("at most", f"{_amount(told.at_most_usd, told)} (no answer shared, each as long as may be)"),
+        ("expected cost", _amount(told.expected_usd, told.unpriced_calls)),
+        ("at most", _amount(told.at_most_usd, told.unpriced_lines)),
     ]
     return "\n".join(f"{name:<20}{value}" for name, value in rows) + _notes(told)
 
 
-def _amount(amount: Decimal, told: Estimate) -> str:
-    if not told.unpriced_calls:
-        return f"${amount:.4f}"
-    return f"unknown, ${amount:.4f} of it known"
+def _amount(amount: Decimal, unpriced: int) -> str:
+    return f"unknown, ${amount:.4f} of it known" if unpriced else f"${amount:.4f}"
 
 
 def _notes(told: Estimate) -> str:
-    notes = []
+    notes = ["(at most: no answer shared, every byte of a prompt a token, all of max_tokens)"]
     if told.unpriced_calls:
         notes.append(f"{told.unpriced_calls:,} calls have no known price; add theirs to streams/model/prices.json:")
         notes += [f"  {model}" for model in sorted(told.unpriced_models)[:5]]

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from ops.cost.analysts import AnalystsUnavailableError, analysts
 from ops.cost.estimate import Estimate, asked_in, estimate
 from ops.cost.recent import Recent, recent_calls
 from producers.bulk import BulkDefaults, requests_in
@@ -18,7 +18,6 @@ from streams.cache.port import CacheKey, CacheUnavailable
 from streams.cache.redis_cache import RedisCache
 from streams.model.prices import cost_usd
 from streams.settings import Settings
-from streams.sinks.clickhouse_store import clickhouse_client
 
 _ROUND_TRIP_KEYS: Final = 500
 _REDIS_SECONDS: Final = 3.0
@@ -54,10 +53,7 @@ async def _cached(keys: Sequence[CacheKey], settings: Settings) -> set[CacheKey]
 
 def _recent(settings: Settings) -> Recent:
     try:
-        client = clickhouse_client(settings.clickhouse.get_secret_value())
-        try:
+        with analysts(settings) as client:
             return recent_calls(client, datetime.now(UTC))
-        finally:
-            client.close()
-    except (ClickHouseError, OSError):
+    except AnalystsUnavailableError:
         return Recent()

@@ -47,7 +47,9 @@ class Recent:
 
     calls: tuple[Calls, ...] = ()
     calls_per_second: float | None = None
-    _means: dict[tuple[str, str], tuple[float, float] | None] = field(default_factory=dict, repr=False, compare=False)
+    _means: dict[tuple[str, str], tuple[float, float] | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def tokens_of(self, model: str, template: str | None) -> tuple[float, float] | None:
         """Mean input and output tokens of a call for `template`; None for too few calls, or for no template."""
