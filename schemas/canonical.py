@@ -6,14 +6,14 @@ canonical are treated so; the model is always sent the payer's own words.
 """
 
 import re
-import textwrap
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 CANONICAL_VERSION: Final = 1
 """Part of every fingerprint that these rules had a hand in; raised with any change to them."""
 
-_GAPS: Final = re.compile(r"[ \t\u00a0]+")
+_SPACES: Final = str.maketrans("\t\u00a0", "  ")
+_GAPS: Final = re.compile(r"[ ]+")
 _BULLET: Final = re.compile(r"^([ ]*)[-*\u2022\u2013][ ]+")
 _VERBATIM: Final = re.compile(r"[\"`^']")
 """A line with a quotation or a banner in it: spaces and case may be what it is about."""
@@ -60,14 +60,24 @@ _LISTED: Final = re.compile(r",|&|\band\b|[^\W\d][ ]?/[ ]?[^\W\d]", re.IGNORECAS
 
 def canonical_requirements(text: str) -> str:
     """The one form of all texts that these rules know to ask the same."""
+    return _remembered(text) if len(text) <= _REMEMBERED_CHARACTERS else _canonical(text)
+
+
+def _canonical(text: str) -> str:
     return sort_vlan_lists(fold_keywords(even_spacing(text)))
+
+
+# Fleets ask in the same words again and again, and the rules take longer than the rest of taking a request in.
+_REMEMBERED_CHARACTERS: Final = 8192
+_remembered: Final = lru_cache(maxsize=512)(_canonical)
 
 
 def even_spacing(text: str) -> str:
     """One space between words, one kind of bullet, no empty lines, no common indent; quoted lines stay as they are."""
-    lines = [line.rstrip() for line in text.replace("\r\n", "\n").replace("\r", "\n").expandtabs(1).split("\n")]
-    dedented = textwrap.dedent("\n".join(line for line in lines if line)).split("\n")
-    return "\n".join(line if _VERBATIM.search(line) else _even(line) for line in dedented)
+    lines = [line.rstrip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    spaced = [line if _VERBATIM.search(line) else line.translate(_SPACES) for line in lines if line]
+    indent = min((len(line) - len(line.lstrip(" ")) for line in spaced), default=0)
+    return "\n".join(line[indent:] if _VERBATIM.search(line) else _even(line[indent:]) for line in spaced)
 
 
 def fold_keywords(text: str) -> str:

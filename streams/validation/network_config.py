@@ -6,7 +6,8 @@ where a line says that something is not wanted, nothing is looked for.
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 VERSION: Final = 1
 _VLAN_IDS: Final = range(1, 4095)
@@ -34,15 +35,27 @@ _SET: Final = re.compile(r"^interface[ ]+(?:range[ ]+)?(?P<names>.+?)[ ]*$", re.
 _SPAN: Final = re.compile(rf"{_INTERFACE_NAME}(?:[ ]*-[ ]*(?P<last>\d+))?", re.IGNORECASE)
 
 
+class _Wishes(NamedTuple):
+    vlans: frozenset[int]
+    interfaces: tuple[tuple[str, str], ...]
+
+
 def problems(variables: Mapping[str, str], text: str) -> list[str]:
     """What is wrong with `text` as the answer to these variables, the gravest first."""
-    asked = [line for line in variables.get("requirements", "").splitlines() if not _UNWANTED.search(line)]
+    wishes = _wishes_in(variables.get("requirements", ""))
     return [
         *_wrong_form(text),
         *_wrong_device(variables.get("device_name", ""), text),
-        *_missing_vlans("\n".join(asked), text),
-        *_missing_interfaces("\n".join(asked), text),
+        *_missing_vlans(wishes, text),
+        *_missing_interfaces(wishes, text),
     ]
+
+
+@lru_cache(maxsize=512)
+def _wishes_in(requirements: str) -> _Wishes:
+    asked = "\n".join(line for line in requirements.splitlines() if not _UNWANTED.search(line))
+    interfaces = dict.fromkeys((_kind(found), found["place"]) for found in _ASKED.finditer(asked))
+    return _Wishes(frozenset(_vlan_ids(_VLANS_ASKED, asked)), tuple(interfaces))
 
 
 def _wrong_form(text: str) -> Iterator[str]:
@@ -63,8 +76,8 @@ def _wrong_device(device_name: str, text: str) -> Iterator[str]:
         yield "its hostname is not the device's name"
 
 
-def _missing_vlans(asked: str, text: str) -> Iterator[str]:
-    missing = sorted(_vlan_ids(_VLANS_ASKED, asked) - _vlan_ids(_VLANS_SET, text))
+def _missing_vlans(wishes: _Wishes, text: str) -> Iterator[str]:
+    missing = sorted(wishes.vlans - _vlan_ids(_VLANS_SET, text))
     yield from (f"VLAN {vlan} is missing" for vlan in missing)
 
 
@@ -76,10 +89,11 @@ def _vlan_ids(pattern: re.Pattern[str], text: str) -> set[int]:
     return found & set(_VLAN_IDS)
 
 
-def _missing_interfaces(asked: str, text: str) -> Iterator[str]:
+def _missing_interfaces(wishes: _Wishes, text: str) -> Iterator[str]:
     there = {name for line in _SET.finditer(text) for name in _spanned(line["names"])}
-    wanted = dict.fromkeys((_kind(found), found["place"]) for found in _ASKED.finditer(asked))
-    yield from (f"interface {kind}{place} is missing" for kind, place in wanted if (kind, place) not in there)
+    yield from (
+        f"interface {kind}{place} is missing" for kind, place in wishes.interfaces if (kind, place) not in there
+    )
 
 
 def _spanned(names: str) -> Iterator[tuple[str, str]]:

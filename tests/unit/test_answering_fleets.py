@@ -10,6 +10,7 @@ import pytest
 from schemas.record import Record
 from schemas.request import CachePolicy
 from schemas.result import PromptResult
+from streams.errors import ModelAmbiguous
 from streams.model.port import ModelPrompt, ModelReply
 from streams.model.scripted import ScriptedModel
 from tests.builders import A_TIME, a_request, an_id, asking
@@ -198,3 +199,14 @@ async def test_what_was_asked_before_an_invalidation_is_asked_anew_once(*, cache
     assert len(stage.model.calls) == 2
     await stage.answer(device(1))
     assert len(stage.model.calls) == 2
+
+
+async def test_devices_go_on_by_themselves_when_nobody_knows_what_became_of_the_fleets_call() -> None:
+    stage = a_stage()
+    lost = [ModelAmbiguous("connection_reset", "no answer was seen")] * 4
+    stage.model._script.extend(lost)
+    results = await stage.answer(*(device(number) for number in range(1, 6)))
+    assert names(results) == [f"osl-{number:02d}-acc-07" for number in range(1, 6)]
+    assert len(stage.model.calls) == 4 + 5
+    states = [call.state for call in stage.ledger_store.calls.values()]
+    assert (states.count("ambiguous"), states.count("answered")) == (4, 5)
