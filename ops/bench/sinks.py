@@ -76,7 +76,12 @@ def _measured(endpoints: Endpoints, rounds: int) -> Report:
     table = []
     for yard in (clickhouse_yard(clickhouse, results), postgres_yard(postgres, results)):
         table += [_round(kafka, yard, number) for number in range(rounds)]
-    return Report("sinks", [_bar(table, name) for name in TARGETS], table, ["Rehearsed results, servers of its own."])
+    return Report(
+        "sinks",
+        [_bar(table, name) for name in TARGETS],
+        table,
+        ["Rehearsed results, servers of its own. Raw: ready-made rows, `client.insert(table, rows)` and binary COPY."],
+    )
 
 
 def _round(kafka: str, yard: Yard, number: int) -> dict[str, Any]:
@@ -160,23 +165,17 @@ class MeasuredSource:
 
 
 def clickhouse_yard(url: str, results: list[PromptResult]) -> Yard:
-    from streams.sinks.clickhouse_rows import columns_of, row_of
+    from streams.sinks.clickhouse_rows import COLUMNS, row_of
     from streams.sinks.clickhouse_store import ClickHouseStore, clickhouse_client
 
     client, size = clickhouse_client(url), Settings().sink_batch_rows
     wanted = results[: ROWS["clickhouse"]]
     rows = [row_of(result, with_text=False) for result in wanted]
-    batches = [columns_of(rows[at : at + size]) for at in range(0, len(rows), size)]
+    batches = [rows[at : at + size] for at in range(0, len(rows), size)]
 
     def insert_raw() -> None:
-        for columns in batches:
-            client.insert(
-                "llm_results",
-                list(columns.values()),
-                column_names=list(columns),
-                column_oriented=True,
-                settings={"async_insert": 0},
-            )
+        for batch in batches:  # as the client's documentation inserts rows
+            client.insert("llm_results", batch, column_names=COLUMNS, settings={"async_insert": 0})
 
     return Yard(
         "clickhouse",
