@@ -30,13 +30,13 @@ class Record(NamedTuple):
 
     def header(self, name: str) -> str | None:
         """The last header of that name as text; None when absent, null or not UTF-8."""
-        for key, value in reversed(self.headers):
-            if key == name:
-                try:
-                    return None if value is None else value.decode()
-                except UnicodeDecodeError:
-                    return None
-        return None
+        value = dict(self.headers).get(name)  # a dictionary keeps the last of several, and is made without a loop
+        if value is None:
+            return None
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
 
 
 class OutgoingRecord(NamedTuple):

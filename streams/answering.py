@@ -31,6 +31,8 @@ from streams.sharing import cache_keys_of, is_outdated, request_keys_of, served
 
 log = logger_named("answering")
 
+Keys = tuple[CacheKey, ...]
+
 Known = list[tuple[Record, OutgoingRecord]]
 """Records whose way is decided, each with what is to be published for it."""
 
@@ -69,14 +71,15 @@ class Answering:
         """Answer each record and release it; what is known goes out in one batch, before what must be asked."""
         known: Known = []
         works = self._take_in(records, known)
-        wanted = [key for work in works if work.request.cache.mode == "use" for key in cache_keys_of(work)]
-        hits = await self._cache.find_many(wanted)
-        misses = self._answer_hits(works, hits, known) if hits else works
+        places = [(work, cache_keys_of(work) if work.request.cache.mode == "use" else ()) for work in works]
+        hits = await self._cache.find_many([key for _, keys in places for key in keys])
+        misses = self._answer_hits(places, hits, known) if hits else works
         await asyncio.gather(self._finish(known, release), *(self._answer_miss(work, release) for work in misses))
 
     def _take_in(self, records: Sequence[Record], known: Known) -> list[Work]:
         """Decode and admit; what ends here is added to `known`."""
         works: list[Work] = []
+        unreadable = 0
         now = self._now()
         metrics.RECORDS.labels(records[0].topic).inc(len(records))
         for record in records:
@@ -84,25 +87,28 @@ class Answering:
                 self._guard.check(record)
                 admitted = self._admission.admit(record, decode_request(record), now)
             except DecodeError as error:
+                unreadable += 1
                 known.append((record, self._dead_letter(record, error, now)))
             except Exception as error:
                 raise RecordCrashError(record) from error
             else:
-                self._guard.saw(readable=True)
                 if isinstance(admitted, Refusal):
                     refused = not_answered(admitted.work, admitted.status, admitted.error, admitted.work.attempts, now)
                     known.append((record, _outgoing(admitted.work, refused)))
                 else:
                     works.append(admitted)
+        self._guard.saw_readable(len(records) - unreadable)
         return works
 
-    def _answer_hits(self, works: Sequence[Work], hits: Mapping[CacheKey, CacheHit], known: Known) -> list[Work]:
+    def _answer_hits(
+        self, places: Sequence[tuple[Work, Keys]], hits: Mapping[CacheKey, CacheHit], known: Known
+    ) -> list[Work]:
         """Add the results of hits to `known`; the works that are left."""
         misses: list[Work] = []
         seconds: dict[Source, list[float]] = defaultdict(list)
         now = self._now()
-        for work in works:
-            hit = _hit_for(work, hits)
+        for work, keys in places:
+            hit = _hit_for(work, keys, hits)
             if hit is None:
                 misses.append(work)
             elif self._guard.is_cancelled(work):
@@ -175,7 +181,7 @@ class Answering:
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         log.warning("dead_letter", reason=error.reason, **place)
         metrics.DEAD_LETTERS.labels(error.reason).inc()
-        self._guard.saw(readable=False)
+        self._guard.saw_unreadable()
         return dead_letter_of(record, error, now)
 
     async def _finish(self, known: Known, release: Release) -> None:
@@ -197,17 +203,15 @@ def _has_passed(deadline: datetime | None, now: datetime) -> bool:
     return deadline is not None and deadline <= now
 
 
-def _hit_for(work: Work, hits: Mapping[CacheKey, CacheHit]) -> CacheHit | None:
+def _hit_for(work: Work, keys: Keys, hits: Mapping[CacheKey, CacheHit]) -> CacheHit | None:
     """The hit that `work` may be served, with its own values in it: what it paid for itself, else the newest."""
-    if work.request.cache.mode != "use":
-        return None
-    found = [hits[key] for key in cache_keys_of(work) if key in hits]
+    found = [hits[key] for key in keys if key in hits]
     if len(found) > 1:
         mine = str(work.request.request_id)
         found.sort(key=lambda hit: (hit.entry.paid_by == mine, hit.entry.asked_at_ms), reverse=True)
     for hit in found:
         if not is_outdated(work, hit.entry) and (entry := served(work, hit.entry)) is not None:
-            return CacheHit(entry, hit.tier)
+            return hit if entry is hit.entry else CacheHit(entry, hit.tier)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from schemas.codec import encode_result, result_record
@@ -57,9 +58,9 @@ def from_entry(work: Work, entry: CacheEntry, source: Source, now: datetime) -> 
     if entry.paid_by == request_id:
         return encode_result(completed(work, entry.stored(), source, now), work.traceparent)
     asked = request.model_dump_json(include=_DIMENSIONS, exclude_none=True)
-    completed_at = now.isoformat()
+    completed_at = _iso(now)
     timing = (
-        f'{{"accepted_at":"{request.accepted_at.isoformat()}","started_at":"{work.started_at.isoformat()}",'
+        f'{{"accepted_at":"{request.accepted_at.isoformat()}","started_at":"{_iso(work.started_at)}",'
         f'"completed_at":"{completed_at}","queue_ms":{_queue_ms(work, work.started_at)}}}'
     )
     rest = (
@@ -119,6 +120,12 @@ def _timing(work: Work, started_at: datetime, completed_at: datetime, model_ms: 
         queue_ms=_queue_ms(work, started_at),
         model_ms=model_ms,
     )
+
+
+@lru_cache(maxsize=64)
+def _iso(moment: datetime) -> str:
+    """A batch's records share their moments."""
+    return moment.isoformat()
 
 
 def _queue_ms(work: Work, started_at: datetime) -> int:

@@ -61,7 +61,8 @@ def is_shared_by_a_fleet(work: Work) -> bool:
 
 def cache_keys_of(work: Work) -> tuple[CacheKey, ...]:
     """Where an answer for `work` may lie: its fingerprint's, and its own where it has one."""
-    return tuple(cache_key_of(work.request.tenant, each) for each in dict.fromkeys((work.fingerprint, work.own)))
+    shared = cache_key_of(work.request.tenant, work.fingerprint)
+    return (shared,) if work.own == work.fingerprint else (shared, cache_key_of(work.request.tenant, work.own))
 
 
 def cache_key_for(work: Work, entry: CacheEntry) -> CacheKey | None:
@@ -83,6 +84,8 @@ def entry_for(work: Work, stored: StoredAnswer) -> CacheEntry:
 
 def served(work: Work, entry: CacheEntry) -> CacheEntry | None:
     """`entry` as `work` gets it, its own values filled in; None where it is not for `work`."""
+    if entry.audience == EVERYONE and not work.left_out and validator_of(work.request) is None:
+        return entry  # nothing to fill in, nothing to check: most hits of plain prompts end here
     if entry.paid_by == str(work.request.request_id):
         return entry.filled(work.left_out)
     if entry.audience not in (EVERYONE, work.own):

@@ -1,6 +1,7 @@
 """When so much is set aside that the fault is ours: stop, rather than drain a topic into the bin. Pure."""
 
 from collections import deque
+from itertools import repeat
 from typing import Final
 
 LOOK_COMMAND: Final = "headrace dead-letters list"
@@ -32,6 +33,17 @@ class DeadLetterLimit:
         if self.problem is None:
             self.problem = self._seen()
         return self.problem is not None
+
+    def feed_good(self, records: int) -> None:
+        """So many records in a row that did not become dead letters: the usual case, counted at once."""
+        if not records:
+            return
+        self._run = 0
+        if self._dead == 0:
+            self._window.extend(repeat(False, records))
+            return
+        for _ in range(records):
+            self.feed(False)
 
     def _seen(self) -> str | None:
         taken = len(self._window)

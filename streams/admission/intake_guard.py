@@ -44,9 +44,13 @@ class IntakeGuard:
         if self._condemned and Place.of(record) in self._condemned:
             raise DecodeError("crash_loop", "workers died at this record again and again; see the worker's log")
 
-    def saw(self, *, readable: bool) -> None:
+    def saw_readable(self, records: int) -> None:
+        """Count records that could be read."""
+        self._limit.feed_good(records)
+
+    def saw_unreadable(self) -> None:
         """Count one record. Raises DeadLetterFloodError when so many are unreadable that something else is wrong."""
-        if self._limit.feed(not readable):
+        if self._limit.feed(True):
             raise DeadLetterFloodError(self._limit.problem)
 
     def is_cancelled(self, work: Work) -> bool:

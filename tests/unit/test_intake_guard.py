@@ -42,17 +42,17 @@ def test_its_neighbours_and_the_same_offset_elsewhere_are_let_in() -> None:
 def test_a_flood_of_unreadable_records_stops_the_worker_and_says_what_to_do() -> None:
     flooded = guard(limit=DeadLetterLimit(max_run=3))
     for _ in range(2):
-        flooded.saw(readable=False)
+        flooded.saw_unreadable()
     with pytest.raises(DeadLetterFloodError, match="headrace dead-letters list"):
-        flooded.saw(readable=False)
+        flooded.saw_unreadable()
 
 
 def test_readable_records_between_them_keep_it_going() -> None:
     calm = guard(limit=DeadLetterLimit(max_run=3, min_records=1000))
     for _ in range(100):
-        calm.saw(readable=False)
-        calm.saw(readable=False)
-        calm.saw(readable=True)
+        calm.saw_unreadable()
+        calm.saw_unreadable()
+        calm.saw_readable(1)
 
 
 def test_a_cancellation_counts_for_its_tenant_alone() -> None:
