@@ -70,14 +70,17 @@ class Answering:
     async def answer(self, records: Sequence[Record], release: Release) -> None:
         """Answer each record and release it; what is known goes out in one batch, before what must be asked."""
         known: Known = []
-        works = self._take_in(records, known)
+        late: list[Work] = []
+        works = self._take_in(records, known, late)
         places = [(work, cache_keys_of(work) if work.request.cache.mode == "use" else ()) for work in works]
         hits = await self._cache.find_many([key for _, keys in places for key in keys])
         misses = self._answer_hits(places, hits, known) if hits else works
-        await asyncio.gather(self._finish(known, release), *(self._answer_miss(work, release) for work in misses))
+        # What came too late may have been paid before and delivered again: the ledger knows.
+        unanswered = (*misses, *late)
+        await asyncio.gather(self._finish(known, release), *(self._answer_miss(work, release) for work in unanswered))
 
-    def _take_in(self, records: Sequence[Record], known: Known) -> list[Work]:
-        """Decode and admit; what ends here is added to `known`."""
+    def _take_in(self, records: Sequence[Record], known: Known, late: list[Work]) -> list[Work]:
+        """Decode and admit; what ends here is added to `known`, what has expired to `late`."""
         works: list[Work] = []
         unreadable = 0
         now = self._now()
@@ -92,7 +95,9 @@ class Answering:
             except Exception as error:
                 raise RecordCrashError(record) from error
             else:
-                if isinstance(admitted, Refusal):
+                if isinstance(admitted, Refusal) and admitted.status == "expired":
+                    late.append(admitted.work)
+                elif isinstance(admitted, Refusal):
                     refused = not_answered(admitted.work, admitted.status, admitted.error, admitted.work.attempts, now)
                     known.append((record, _outgoing(admitted.work, refused)))
                 else:
@@ -141,6 +146,8 @@ class Answering:
             return _outgoing(work, cancelled(work, None, self._now()))
         if self._guard.is_cancelled(work):
             return _outgoing(work, cancelled(work, paid.entry, self._now()))
+        if _has_passed(work.request.deadline, work.started_at) and not _paid_by(work, paid):
+            return _outgoing(work, not_answered(work, "expired", TOO_LATE, work.attempts, self._now()))
         source: Source = paid.source if leads else "shared_flight"
         return _outgoing(work, completed(work, paid.entry.stored(), source, self._now()))
 
@@ -201,6 +208,10 @@ def _outgoing(work: Work, result: PromptResult) -> OutgoingRecord:
 
 def _has_passed(deadline: datetime | None, now: datetime) -> bool:
     return deadline is not None and deadline <= now
+
+
+def _paid_by(work: Work, paid: Paid) -> bool:
+    return paid.entry.paid_by == str(work.request.request_id)
 
 
 def _hit_for(work: Work, keys: Keys, hits: Mapping[CacheKey, CacheHit]) -> CacheHit | None:

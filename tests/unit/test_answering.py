@@ -417,3 +417,23 @@ async def test_when_the_leader_is_cancelled_during_its_call_the_others_share_wha
     assert (leader.status, leader.cost_usd, leader.answer) == ("cancelled", PRICE, None)
     assert (follower.status, follower.source, follower.paid_by) == ("completed", "shared_flight", an_id(1))
     assert len(stage.model.calls) == 1
+
+
+async def test_a_request_that_was_paid_in_time_keeps_its_answer_when_it_comes_again_too_late() -> None:
+    stage = Stage("vlan 1")
+    asked = question(1, deadline=A_TIME + timedelta(minutes=10))
+    [first] = await stage.answer(asked)
+    stage.clock.advance(3600)
+    stage.as_another_worker()
+    [again] = await stage.answer(asked)
+    assert again == first
+    assert len(stage.model.calls) == 1
+
+
+async def test_a_request_that_comes_too_late_is_not_given_what_another_paid_for() -> None:
+    stage = Stage("vlan 1")
+    await stage.answer(question(1))
+    stage.clock.advance(1200)
+    [result] = await stage.answer(question(2, deadline=A_TIME + timedelta(minutes=10)))
+    assert result.status == "expired"
+    assert len(stage.model.calls) == 1
