@@ -21,12 +21,15 @@ class BenchName(StrEnum):
     sinks = "sinks"
     fleet = "fleet"
     savings = "savings"
+    limits = "limits"
+    fairness = "fairness"
     all = "all"
 
 
 def bench(
     name: Annotated[BenchName, typer.Argument(help="Which bench; all takes some minutes.")],
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds of each bench; their median counts.")] = 3,
+    minutes: Annotated[float, typer.Option(min=0.1, max=60, help="Of load, for limits; its bar is for 5.")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Measure on private servers, each figure beside what it is compared with; exit 1 when a bar is missed."""
@@ -36,7 +39,7 @@ def bench(
     from ops.bench.table import show
 
     names = [each for each in BenchName if each is not BenchName.all] if name is BenchName.all else [name]
-    report = merged([_measured(each, rounds) for each in names])
+    report = merged([_measured(each, rounds, minutes) for each in names])
     if as_json:
         print(json.dumps(report.to_json()))
     else:
@@ -45,10 +48,10 @@ def bench(
         raise typer.Exit(FAILED)
 
 
-def _measured(name: BenchName, rounds: int) -> "Report":
+def _measured(name: BenchName, rounds: int, minutes: float) -> "Report":
     from rich.console import Console
 
-    from ops.bench import fleet, hits, sinks, slow_model
+    from ops.bench import fairness, fleet, hits, limits, sinks, slow_model
     from ops.bench.report import Report
 
     runs: dict[BenchName, Callable[[int], Report]] = {
@@ -57,6 +60,8 @@ def _measured(name: BenchName, rounds: int) -> "Report":
         BenchName.sinks: sinks.run,
         BenchName.fleet: fleet.run_fleet,
         BenchName.savings: fleet.run_savings,
+        BenchName.limits: lambda rounds: limits.run(rounds, limits.Size(minutes=minutes)),
+        BenchName.fairness: fairness.run,
     }
     with Console(stderr=True).status(f"measuring {name}, {rounds} rounds"):
         return runs[name](rounds)

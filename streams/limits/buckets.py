@@ -17,8 +17,10 @@ BULK_SHARE: Final = 0.1
 """Of the tokens, while interactive work wants them all."""
 MAX_CREDIT_TOKENS: Final = 100_000.0
 """What bulk work can save up of its share."""
+TURN_SECONDS: Final = 0.07
+"""How much of a limit one visit takes while other workers wait, at least one call."""
 LANE_MEMORY_SECONDS: Final = 0.5
-"""How long a lane that was sent away counts as waiting."""
+"""How long a lane, or a worker, that was sent away counts as waiting."""
 CLOCK_GRAIN_SECONDS: Final = 0.000_002
 """Moments closer than this are one: they are sums of rounded ones."""
 WORKER_MEMORY_SECONDS: Final = 15.0
@@ -37,7 +39,7 @@ class BucketRules:
     """By model family."""
     burst_seconds: float = 1.0
     """How much unused time counts later; an API that enforces 60 per minute as 1 per second forgives little."""
-    ahead_seconds: float = 0.2
+    ahead_seconds: float = 0.1
     """Calls are granted that long before they may go, so that a slow round trip leaves no gap."""
 
 
@@ -62,7 +64,7 @@ class Taken:
     wait_seconds: float = 0.0
     """Before it is worth coming again for the rest."""
     reason: str = "none"
-    """The dimension that held the rest back, or `lane`."""
+    """The dimension that held the rest back, `turn` of another worker or `lane`."""
     rates: Rates = UNKNOWN
     workers: int = 1
 

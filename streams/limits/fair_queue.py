@@ -7,8 +7,8 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
-QUANTUM_TOKENS: Final = 500.0
-"""What a tenant of weight 1 may use in one turn: about one call, so that a turn is short."""
+QUANTUM_TOKENS: Final = 100.0
+"""What a tenant of weight 1 may use in one turn: less than a usual call, so that a turn is one call."""
 
 
 class _Queued(NamedTuple, Generic[Item]):

@@ -1,4 +1,7 @@
-"""The buckets in memory: for tests, and while the shared ones are away. The script in Redis does the same."""
+"""The buckets in memory: for tests, and while the shared ones are away. The script in Redis does the same.
+
+Only the turns of several workers are missing: these buckets are one worker's.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -15,6 +15,7 @@ from streams.limits.buckets import (
     CLOCK_GRAIN_SECONDS,
     LANE_MEMORY_SECONDS,
     MAX_CREDIT_TOKENS,
+    TURN_SECONDS,
     WORKER_MEMORY_SECONDS,
     BucketRules,
     BucketsUnavailable,
@@ -27,8 +28,7 @@ from streams.limits.rates import DIMENSIONS, NO_LIMIT, Rates
 _PREFIX: Final = "{headrace:limits:1}"
 _TIMEOUT_SECONDS: Final = 0.5
 """A worker that waits longer for its buckets loses more than its own share would cost it."""
-_KEPT_SECONDS: Final = 3600
-_REASONS: Final = ("none", *DIMENSIONS, "lane")
+_REASONS: Final = ("none", *DIMENSIONS, "turn", "lane")
 
 # The same as memory_buckets.py, by the server's clock. Moments are written with six decimals: tostring keeps fewer.
 _SCRIPT: Final = """
@@ -37,7 +37,8 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local function number(index) return tonumber(ARGV[index]) end
 local burst, ahead, caps, age = number(2), number(3), ARGV[7] == '1', number(17)
 local no_limit, share, most_credit, lane_memory = number(20), number(21), number(22), number(23)
-local interactive_asks, bulk_asks, first = number(18), number(19), 26
+local interactive_asks, bulk_asks, first = number(18), number(19), 27
+local turn = number(26)
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - number(24))
 
@@ -63,8 +64,8 @@ for i = 1, 3 do
   end
 end
 
-local function start()
-  local moment, reason = now, 0
+local function start_from(earliest)
+  local moment, reason = earliest, 0
   for i = 1, 3 do
     if gap[i] then
       local own = math.max(full[i], told[i]) - burst
@@ -73,6 +74,11 @@ local function start()
   end
   return moment, reason
 end
+-- While other workers wait too, one visit takes no more than its turn's worth, so that each of them gets turns.
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - lane_memory)
+redis.call('ZREM', KEYS[3], ARGV[1])
+local function start() return start_from(now) end
+local others, began, granted = redis.call('ZCARD', KEYS[3]), start_from(now - burst), 0
 local delays = {}
 local function input_of(ask) return number(first + 2 * ask) end
 local function output_of(ask) return number(first + 2 * ask + 1) end
@@ -80,6 +86,8 @@ local function tokens(ask) return input_of(ask) + output_of(ask) end
 local function grant(ask)
   local moment = start()
   if moment > now + ahead + number(25) then return false end
+  if others > 0 and granted > 0 and start_from(now - burst) - began >= turn then return false end
+  granted = granted + 1
   local amounts = {1, input_of(ask), output_of(ask)}
   for i = 1, 3 do
     if gap[i] then
@@ -113,19 +121,26 @@ if bulk < bulk_asks then bulk_until = now + lane_memory end
 local moment, reason = start()
 local wait = math.max(0, moment - now - ahead)
 if interactive == interactive_asks and bulk == bulk_asks then wait, reason = 0, 0
-elseif wait == 0 then wait, reason = lane_memory / 5, 4 end
+else
+  redis.call('ZADD', KEYS[3], now, ARGV[1])
+  redis.call('EXPIRE', KEYS[3], 60)
+  if moment > now then
+    if granted > 0 then wait = math.max(wait, (others + 1) * turn) end
+  elseif others > 0 and granted > 0 then reason = 4
+  else wait, reason = lane_memory / 5, 5 end
+end
 local function exact(value) return string.format('%.6f', value) end
 redis.call('HSET', KEYS[1], 'full1', exact(full[1]), 'full2', exact(full[2]), 'full3', exact(full[3]),
   'told1', exact(told[1]), 'told2', exact(told[2]), 'told3', exact(told[3]),
   'limit1', limit[1], 'limit2', limit[2], 'limit3', limit[3], 'bulk_credit', exact(credit),
   'interactive_until', exact(interactive_until), 'bulk_until', exact(bulk_until))
-redis.call('EXPIRE', KEYS[1], KEYS[3])
+redis.call('EXPIRE', KEYS[1], 3600)
 local answer = {interactive, bulk, exact(wait), reason, exact(rate[1]), exact(rate[2]), exact(rate[3]),
   redis.call('ZCARD', KEYS[2])}
 for ask = 0, interactive - 1 do answer[#answer + 1] = delays[ask] end
 for ask = interactive_asks, interactive_asks + bulk - 1 do answer[#answer + 1] = delays[ask] end
 return answer
-""".replace("KEYS[3]", str(_KEPT_SECONDS))
+"""
 
 
 class RedisBuckets:
@@ -138,7 +153,8 @@ class RedisBuckets:
 
     async def visit(self, visit: Visit) -> Taken:
         """See `Buckets.visit`."""
-        keys = [f"{_PREFIX}:family:{visit.family}", f"{_PREFIX}:workers"]
+        family = f"{_PREFIX}:family:{visit.family}"
+        keys = [family, f"{_PREFIX}:workers", f"{family}:waiting"]
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 answer = await self._script(keys=keys, args=self._arguments(visit))
@@ -167,6 +183,7 @@ class RedisBuckets:
             LANE_MEMORY_SECONDS,
             WORKER_MEMORY_SECONDS,
             CLOCK_GRAIN_SECONDS,
+            TURN_SECONDS,
             *(tokens for ask in asks for tokens in (ask.input_tokens, ask.output_tokens)),
         ]
 
