@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TEST_SECONDS ?= 1200
+TEST_SECONDS ?= 1500
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check bench chaos lock clean
