@@ -29,7 +29,9 @@ class BenchName(StrEnum):
 def bench(
     name: Annotated[BenchName, typer.Argument(help="Which bench; all takes some minutes.")],
     rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds of each bench; their median counts.")] = 3,
-    minutes: Annotated[float, typer.Option(min=0.1, max=60, help="Of load, for limits; its bar is for 5.")] = 1.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, max=60, help="Of load, for limits (its bar: 5) and fairness.")
+    ] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Measure on private servers, each figure beside what it is compared with; exit 1 when a bar is missed."""
@@ -61,7 +63,7 @@ def _measured(name: BenchName, rounds: int, minutes: float) -> "Report":
         BenchName.fleet: fleet.run_fleet,
         BenchName.savings: fleet.run_savings,
         BenchName.limits: lambda rounds: limits.run(rounds, limits.Size(minutes=minutes)),
-        BenchName.fairness: fairness.run,
+        BenchName.fairness: lambda rounds: fairness.run(rounds, fairness.Size(seconds=60 * minutes)),
     }
     with Console(stderr=True).status(f"measuring {name}, {rounds} rounds"):
         return runs[name](rounds)
