@@ -33,21 +33,31 @@ class KafkaSource:
     """Reads until `close`. The last records of a partition are handed to `on_revoked` before it is given away."""
 
     def __init__(self, settings: GroupSettings) -> None:
-        self._consumer = Consumer(_configuration(settings))
+        self._consumer = Consumer(_configuration(settings) | {"on_commit": self._committed})
         self._topics = list(settings.topics)
         self._told: str | None = None
+        self._unconfirmed: dict[Partition, int] = {}
+        self._under_way = False
+        self._leaving = False
 
     def subscribe(self, on_revoked: OnRevoked) -> None:
         def revoked(_: Any, partitions: list[TopicPartition]) -> None:
-            on_revoked([(each.topic, each.partition) for each in partitions])
+            self._leaving = True  # the last chance to commit: this once it is waited for
+            try:
+                on_revoked([(each.topic, each.partition) for each in partitions])
+            finally:
+                self._leaving = False
+            self._forget(partitions)
 
         def lost(_: Any, partitions: list[TopicPartition]) -> None:
             on_revoked([(each.topic, each.partition) for each in partitions], lost=True)
+            self._forget(partitions)
 
         self._consumer.subscribe(self._topics, on_revoke=revoked, on_lost=lost)
 
     def read(self, at_most: int, timeout_seconds: float) -> Sequence[Record]:
         """See RecordSource. Raises KafkaException where the client cannot go on."""
+        self._send_commit()
         records = []
         for message in self._consumer.consume(at_most, timeout_seconds):
             error = message.error()
@@ -58,14 +68,12 @@ class KafkaSource:
         return records
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> bool:
-        """See RecordSource."""
-        offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in next_offsets.items()]
-        try:
-            taken = self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            log.warning("commit failed", error=error.args[0].str())
-            return False
-        return all(each.error is None for each in taken or ())
+        """See RecordSource. Not waited for: with the broker away that would be without end, and membership would die.
+
+        What the broker has not confirmed is sent again with the next read.
+        """
+        self._unconfirmed |= next_offsets
+        return self._commit_now() if self._leaving else self._send_commit()
 
     def pause(self) -> None:
         """See RecordSource."""
@@ -76,8 +84,42 @@ class KafkaSource:
         self._consumer.resume(self._consumer.assignment())
 
     def close(self) -> None:
-        """Leave the group, so that others take over at once."""
+        """Commit what is not confirmed and leave the group, so that others take over at once."""
+        if self._unconfirmed:
+            self._commit_now()
         self._consumer.close()
+
+    def _send_commit(self) -> bool:
+        if self._unconfirmed and not self._under_way:
+            self._under_way = True
+            self._consumer.commit(offsets=_offsets(self._unconfirmed), asynchronous=True)
+        return True
+
+    def _commit_now(self) -> bool:
+        try:
+            taken = self._consumer.commit(offsets=_offsets(self._unconfirmed), asynchronous=False)
+        except KafkaException as error:
+            log.warning("commit failed", error=error.args[0].str())
+            return False
+        self._confirm(taken or ())
+        return all(each.error is None for each in taken or ())
+
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        self._under_way = False
+        if error is not None:
+            self._tell(error)
+            return
+        self._confirm(partitions)
+
+    def _confirm(self, partitions: Collection[TopicPartition]) -> None:
+        for each in partitions:
+            place = (each.topic, each.partition)
+            if each.error is None and self._unconfirmed.get(place) == each.offset:
+                del self._unconfirmed[place]
+
+    def _forget(self, partitions: Collection[TopicPartition]) -> None:
+        for each in partitions:
+            self._unconfirmed.pop((each.topic, each.partition), None)
 
     def _tell(self, error: KafkaError) -> None:
         # Read from a consumer, a fatal error does not call itself fatal: it comes as an event of this code.
@@ -86,6 +128,10 @@ class KafkaSource:
         if error.str() != self._told:  # the client repeats itself until it is well again
             self._told = error.str()
             log.warning("reading fails", error=error.str())
+
+
+def _offsets(positions: Mapping[Partition, int]) -> list[TopicPartition]:
+    return [TopicPartition(topic, number, offset) for (topic, number), offset in positions.items()]
 
 
 def _record(message: Any) -> Record:
