@@ -79,10 +79,15 @@ class LetterFilter:
         return (
             self.reason in {None, letter.reason}
             and self.topic in {None, letter.origin_topic}
-            and (self.since is None or letter.at >= self.since)
-            and (self.until is None or letter.at < self.until)
+            and (self.since is None or letter.at >= _to_the_millisecond(self.since))
+            and (self.until is None or letter.at < _to_the_millisecond(self.until))
             and (not self.places or letter.place in self.places)
         )
+
+
+def _to_the_millisecond(time: datetime) -> datetime:
+    """As records are stamped: one set aside within the millisecond of `time` counts as later."""
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def letters(bootstrap: str, wanted: LetterFilter) -> Iterator[Letter]:
@@ -151,7 +156,8 @@ def _read(consumer: Consumer, starts: list[TopicPartition], ends: Mapping[int, i
         for message in messages:
             letter = _letter_in(message)
             partition = message.partition() or 0
-            if letter is None or letter.record.offset + 1 >= ends[partition]:
+            reached = (message.offset() or 0) if letter is None else letter.record.offset + 1
+            if reached >= ends[partition]:  # an end that is told too early is not the end
                 unread.discard(partition)
             if letter is not None and letter.record.offset < ends[partition]:
                 yield letter

@@ -44,7 +44,7 @@ class AsyncResultSubscriber:
             return None
         # A cancelled wait (a timeout of the caller's) must not lose the result that its thread still brings.
         if self._awaited is None:
-            self._awaited = asyncio.ensure_future(self._in_thread(lambda: self._connected().poll(timeout_seconds)))
+            self._awaited = asyncio.ensure_future(self._poll_in_thread(timeout_seconds))
         result = await asyncio.shield(self._awaited)
         self._awaited = None
         return result
@@ -82,6 +82,11 @@ class AsyncResultSubscriber:
         self._thread.shutdown()
         if self._subscriber is not None:  # built by a call that was on its way when `close` came
             self._subscriber.close()
+
+    async def _poll_in_thread(self, timeout_seconds: float) -> PromptResult | None:
+        if self._closed:  # since this was asked for: the thread takes nothing any more
+            return None
+        return await self._in_thread(lambda: self._connected().poll(timeout_seconds))
 
     async def _in_thread(self, call: Callable[[], Outcome]) -> Outcome:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -203,7 +203,20 @@ def test_an_api_that_keeps_failing_ends_in_a_failed_result_with_its_code(pipelin
     assert found.cost_usd == 0
 
 
-LABELS = {"topic", "status", "source", "lane", "reason", "tier", "outcome", "operation", "code", "store", "le"}
+LABELS = {
+    "topic",
+    "status",
+    "source",
+    "lane",
+    "reason",
+    "tier",
+    "outcome",
+    "operation",
+    "code",
+    "store",
+    "le",
+    "verdict",
+}
 GENAI_LABELS = {"gen_ai_request_model", "gen_ai_token_type", "error_type"}
 DECLARED = {value._name for value in vars(metrics).values() if hasattr(value, "_labelnames")}
 
