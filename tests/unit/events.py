@@ -21,7 +21,7 @@ def a_request(**given: Any) -> PromptRequest:
     return PromptRequest.model_validate({"request_id": AN_ID, "tenant": "meridian", **question, **given})
 
 
-def a_record(value: bytes | None, *headers: tuple[str, bytes], **given: Any) -> Record:
+def a_record(value: bytes | None, *headers: tuple[str, bytes | None], **given: Any) -> Record:
     fields: dict[str, Any] = {"topic": REQUESTS, "partition": 3, "offset": 41, "key": None, "timestamp_ms": 1_000}
     return Record(**(fields | {"value": value, "headers": headers} | given))
 

@@ -62,7 +62,8 @@ def test_the_same_result_gives_the_same_bytes(result: PromptResult) -> None:
 @given(requests())
 def test_the_cloudevents_library_reads_our_records(request: PromptRequest) -> None:
     written = encode_request(request, REQUESTS)
-    event = from_binary(KafkaMessage(dict(written.headers), written.key, written.value or b""), JSONFormat())
+    headers = {name: value or b"" for name, value in written.headers}
+    event = from_binary(KafkaMessage(headers, written.key, written.value or b""), JSONFormat())
     assert event.get_type() == REQUEST_TYPE
     assert event.get_id() == str(request.request_id)
     assert event.get_subject() == request.tenant
