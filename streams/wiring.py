@@ -132,6 +132,7 @@ class WorkerParts:
         shared = RedisBuckets(self.redis, rules, str(uuid7()))
         limiter = FairLimiter(SharedOrOwnShare(shared, rules, monotonic), settings.tenant_weights, monotonic)
         self.background.append(limiter.follow)
+        self.owned.push_async_callback(limiter.aclose)
         return limiter
 
     def _gate(self) -> ModelGate:

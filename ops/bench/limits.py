@@ -27,7 +27,7 @@ class Size:
     minutes: float = 1.0
     limit: Limit = _LIMIT
     workers: int = 4
-    warm_up_seconds: float = 5.0
+    warm_up_seconds: float = 10.0
     prompt_bytes: int = 400
 
     @property

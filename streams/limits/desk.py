@@ -51,12 +51,18 @@ class Desk:
         self._rates = UNKNOWN
         self._visited = False
         self._swept_at = 0.0
+        self._closed = False
         self._letting_go: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether calls may go without asking: the buckets know of no limit."""
-        return self._visited and not self._rates.limited and (self._seen is None or not self._seen.tells_a_limit)
+        return (
+            self._visited
+            and not self._closed
+            and not self._rates.limited
+            and (self._seen is None or not self._seen.tells_a_limit)
+        )
 
     async def wait(self, ask: LimitAsk, wanted: Callable[[], bool]) -> Grant | None:
         """Until this call's turn has come; None once it is not wanted."""
@@ -87,7 +93,15 @@ class Desk:
         if self._letting_go is None or self._letting_go.done():
             await self._visit([], [])
 
+    def close(self) -> None:
+        """Let nobody go any more: who waits goes on waiting, so that no call begins without its model."""
+        self._closed = True
+        if self._letting_go is not None:
+            self._letting_go.cancel()
+
     def _start(self) -> None:
+        if self._closed:
+            return
         if self._letting_go is None or self._letting_go.done():
             self._letting_go = asyncio.get_running_loop().create_task(self._let_go())
 
@@ -150,7 +164,7 @@ class Desk:
     def _give(self, waiter: _Waiter, grant: Grant) -> None:
         if waiter.leave.done():
             self._take_back(waiter, grant)
-        else:
+        elif not self._closed:
             waiter.leave.set_result(grant)
 
     def _take_back(self, waiter: _Waiter, grant: Grant | None = None) -> None:

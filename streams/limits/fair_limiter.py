@@ -56,6 +56,11 @@ class FairLimiter:
         if seen is not None:
             self._desk(model).see(seen)
 
+    async def aclose(self) -> None:
+        """Let no call go any more; to be closed before the model is."""
+        for desk in self._desks.values():
+            desk.close()
+
     async def follow(self) -> None:
         """Learn of limits that other workers have met; run it as a task."""
         while True:

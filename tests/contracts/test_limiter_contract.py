@@ -313,3 +313,12 @@ async def test_a_small_tenant_overtakes_a_flood(buckets_for: BucketsFor, family:
     assert sum(each.done() for each in flood) < 60
     for each in flood:
         each.cancel()
+
+
+async def test_a_closed_limiter_lets_no_call_go(buckets_for: BucketsFor, family: str) -> None:
+    limiter = limiter_over(buckets_for())
+    await limiter.acquire(an_ask(family))
+    await limiter.aclose()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await limiter.acquire(an_ask(family))
