@@ -38,7 +38,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "clickhouse_connect": ("streams/*/clickhouse_*.py", "streams/wiring.py", "ops/*"),
     # The model's adapter is three modules: the SDK, its errors, and its calls over lean connections.
     "anthropic": (*MODEL_ADAPTER, "streams/wiring.py", "ops/rehearsal/*"),
-    "httpx2": MODEL_ADAPTER,
+    "httpx2": (*MODEL_ADAPTER, "producers/gateway_client*.py", "producers/client/*.py"),
     "aiohttp": (*MODEL_ADAPTER, "ops/rehearsal/*", "ops/local/*"),
     "genai_prices": ("streams/model/prices.py",),
     "alembic": ("ops/*",),
@@ -47,7 +47,12 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pydantic_settings": ("streams/settings.py",),
     "prometheus_client": ("streams/metrics.py", "streams/health.py", "streams/wiring.py", "ops/*"),
     "structlog": ("streams/logs.py",),
+    # The gateway, its limits, its clients.
+    "fastapi": ("producers/gateway/*.py", "streams/gateway_wiring.py"),
+    "starlette": ("producers/gateway/*.py", "streams/gateway_wiring.py"),
+    "throttled": ("streams/*/redis_*.py", "streams/*/memory_*.py"),
     # Operations alone.
+    "granian": ("ops/cli/*", "ops/gateway_process.py"),
     "typer": ("ops/cli/*",),
     "rich": ("ops/*",),
     "psutil": ("ops/*",),
