@@ -3,6 +3,7 @@
 import gc
 import os
 import resource
+import sys
 import threading
 
 from streams.logs import logger_named
@@ -18,6 +19,11 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+
+
+def share_the_interpreter() -> None:
+    """Let a thread that waits for a server have the interpreter soon: the usual 5 ms a time would add up to 20."""
+    sys.setswitchinterval(0.0005)
 
 
 def allow_many_connections() -> None:

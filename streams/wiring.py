@@ -12,6 +12,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from producers.kafka_publisher import KafkaPublisher
 from producers.uuid7 import uuid7
+from schemas.result import Usage
 from schemas.topics import REQUEST_TOPIC_OF_LANE, Lane
 from streams import metrics
 from streams.admission import Admission, FreshSince, Work
@@ -94,6 +95,7 @@ class WorkerParts:
         )
         local = MemoryCache(settings.local_cache_bytes, timedelta(seconds=settings.local_cache_seconds), now_utc)
         cache = TieredCache(local, RedisCache(self.redis, now_utc))
+        self.owned.push_async_callback(cache.drained)
         payer = self._payer(cache, guard)
         admission = Admission(settings.default_model, await self._freshness())
         return Answering(guard, admission, cache, payer, publisher, self.failpoints, now_utc)
@@ -108,6 +110,7 @@ class WorkerParts:
         return Payer(self._ledger(), self._model(), self._gate(), cache, rules, self._paying_tools(guard))
 
     def _paying_tools(self, guard: IntakeGuard) -> PayingTools:
+        cost_usd(self.settings.default_model, Usage())  # the first look-up reads the whole table: not while calls wait
         return PayingTools(
             price=cost_usd,
             lifetime=lifetime_rule(self.settings),

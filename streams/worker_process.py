@@ -13,7 +13,7 @@ from streams.broker_wait import wait_for_broker
 from streams.faust_worker import WorkerApp
 from streams.health import serve_health
 from streams.logs import logger_named
-from streams.process import allow_many_connections, cut_off_after, settle_memory
+from streams.process import allow_many_connections, cut_off_after, settle_memory, share_the_interpreter
 from streams.settings import Settings
 from streams.wiring import WorkerParts, build_engine
 
@@ -58,6 +58,7 @@ async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
         log.info("starting", lanes=list(lanes), kafka=settings.kafka, rehearsed=settings.rehearsed, metrics_port=port)
         allow_many_connections()
         settle_memory()
+        share_the_interpreter()
         # Pushed last, so ended first: the heartbeat outlives the drain, and not the connections it needs.
         background = Background(end.on_crash)
         owned.push_async_callback(background.aclose)

@@ -1,7 +1,8 @@
 """The tiers as one: local first, shared for the rest, a lower hit fills the upper; a tier that fails is skipped."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from streams import metrics
 from streams.cache.port import AnswerCache, CacheKey, CacheUnavailable
@@ -12,6 +13,9 @@ from streams.logs import logger_named
 log = logger_named("cache")
 
 Tier = Literal["local_cache", "shared_cache"]
+
+_OWED: Final = 2000
+"""Answers that may still be on their way to the shared tier; more of them wait."""
 
 
 class CacheHit(NamedTuple):
@@ -28,6 +32,7 @@ class TieredCache:
         self._local = local
         self._shared = shared
         self._puts: GroupCommit[tuple[CacheKey, CacheEntry], None] = GroupCommit(self._put_shared)
+        self._owed: set[asyncio.Future[list[None]]] = set()
 
     async def find_many(self, keys: Sequence[CacheKey]) -> dict[CacheKey, CacheHit]:
         """The hits among `keys`, in at most one round trip."""
@@ -41,10 +46,22 @@ class TieredCache:
             found |= below
         return found
 
-    async def remember(self, entries: Mapping[CacheKey, CacheEntry]) -> None:
-        """Keep new answers in both tiers; what is remembered at one time goes out in one round trip."""
+    async def remember(self, entries: Mapping[CacheKey, CacheEntry], *, replaces: bool = False) -> None:
+        """Keep new answers: locally at once, in the shared tier soon, many in one round trip.
+
+        A result need not wait for that: until then the ledger answers whoever asks for the same. One that `replaces`
+        another does: nobody who has seen it may be served the old one.
+        """
         await self._local.put_many(entries)
-        await self._puts.submit(list(entries.items()))
+        writing = asyncio.ensure_future(self._puts.submit(list(entries.items())))
+        self._owed.add(writing)
+        writing.add_done_callback(self._owed.discard)
+        if replaces or len(self._owed) > _OWED:
+            await writing
+
+    async def drained(self) -> None:
+        """Return when the shared tier has, or has refused, all that was remembered."""
+        await asyncio.gather(*self._owed)
 
     async def _put_shared(self, entries: Sequence[tuple[CacheKey, CacheEntry]]) -> list[None]:
         try:

@@ -1,13 +1,18 @@
-"""One connection to Postgres that heals: made when needed, let go of when it breaks or stays silent."""
+"""One connection to Postgres that heals: made when needed, let go of when it breaks or stays silent.
+
+Statements run in a thread. On a loop that is busy with thousands of calls every wait of an asynchronous client costs a
+turn of it, 20 to 50 ms, and a statement waits three or four times; a thread costs one turn, however busy the loop.
+"""
 
 import asyncio
-import contextlib
+import time
 from collections.abc import Mapping
 from typing import Any, Final, LiteralString
 
 import psycopg
 
 from streams.ledger.port import LedgerUnavailable
+from streams.side_thread import SideThread
 
 _CONNECT_SECONDS: Final = 5
 _STATEMENT_MS: Final = 5_000
@@ -16,69 +21,85 @@ SILENCE_SECONDS: Final = _STATEMENT_MS / 1000 + 2
 _PAUSE_SECONDS: Final = 0.25
 """Between attempts to connect, so that many callers do not become a storm."""
 
+Rows = list[tuple[Any, ...]]
+
 
 class HealingConnection:
     """Statements go one after the other. Works behind PgBouncer in transaction mode: nothing is prepared or kept."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._connection: psycopg.AsyncConnection | None = None
-        self._connecting = asyncio.Lock()
-        self._not_before = 0.0
+        self._session: _Session | None = None
 
-    async def ask(self, statement: LiteralString, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    async def ask(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Rows:
         """One statement, one round trip, durable when it returns. Raises LedgerUnavailable: it may have been done."""
-        asking = asyncio.ensure_future(self._ask(statement, parameters))
+        session = self._session = self._session or _Session(self._dsn)
+        asking = session.thread.run(lambda: session.ask(statement, parameters))
         done, _ = await asyncio.wait({asking}, timeout=SILENCE_SECONDS + _CONNECT_SECONDS)
         if not done:
             # A server that is stopped answers no cancellation either: leave the connection to its fate, take another.
-            self._connection = None
+            if self._session is session:
+                self._session = None
+            session.thread.leave()
             asking.add_done_callback(_forget)
-            asking.cancel()
             raise LedgerUnavailable("Postgres is silent. The worker goes on by itself; see: headrace status")
         return asking.result()
 
     async def aclose(self) -> None:
         """Let go of the connection; the next statement makes another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(psycopg.Error):
-                await connection.close()
+        session, self._session = self._session, None
+        if session is not None:
+            closing = session.thread.run(session.close)
+            closing.add_done_callback(_forget)
+            session.thread.leave()
+            await asyncio.wait({closing}, timeout=_CONNECT_SECONDS)
 
-    async def _ask(self, statement: LiteralString, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+
+class _Session:
+    """What the thread does; nothing else touches the connection."""
+
+    def __init__(self, dsn: str) -> None:
+        self.thread = SideThread("ledger")
+        self._dsn = dsn
+        self._connection: psycopg.Connection | None = None
+        self._not_before = 0.0
+
+    def ask(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Rows:
         try:
-            async with self._connecting:
-                connection = await self._connected()
-            cursor = connection.cursor(binary=True)
+            cursor = self._connected().cursor(binary=True)
             try:
-                await cursor.execute(statement, parameters)
+                cursor.execute(statement, parameters)
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 # Rolled back whole: the same again is right.
-                await cursor.execute(statement, parameters)
-            return await cursor.fetchall() if cursor.description else []
+                cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
         except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable):
             raise LedgerUnavailable("Postgres has no ledger yet. Run: headrace migrate") from None
         except (psycopg.DataError, psycopg.ProgrammingError, psycopg.IntegrityError):
             raise
         except (psycopg.Error, OSError) as error:
-            await self.aclose()
+            self.close()
             raise LedgerUnavailable(_told(error)) from None
 
-    async def _connected(self) -> psycopg.AsyncConnection:
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _connected(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
-            loop = asyncio.get_running_loop()
-            if loop.time() < self._not_before:
+            if time.monotonic() < self._not_before:
                 raise LedgerUnavailable("Postgres was not there a moment ago. See: headrace status")
-            self._not_before = loop.time() + _PAUSE_SECONDS
-            self._connection = await psycopg.AsyncConnection.connect(
+            self._not_before = time.monotonic() + _PAUSE_SECONDS
+            connection = psycopg.connect(
                 self._dsn,
                 autocommit=True,
                 connect_timeout=_CONNECT_SECONDS,
                 prepare_threshold=None,
                 application_name="headrace-ledger",
             )
-            await self._connection.execute(f"SET statement_timeout = {_STATEMENT_MS}")
-            self._not_before = 0.0
+            connection.execute(f"SET statement_timeout = {_STATEMENT_MS}")
+            self._connection, self._not_before = connection, 0.0
         return self._connection
 
 

@@ -207,7 +207,7 @@ class Payer:
 
     async def _remembered(self, work: Work, paid: Paid) -> Paid:
         if (key := cache_key_for(work, paid.entry)) is not None:
-            await self._cache.remember({key: paid.entry})
+            await self._cache.remember({key: paid.entry}, replaces=work.request.cache.mode == "refresh")
         return paid
 
     def _is_wanted(self, work: Work) -> bool:

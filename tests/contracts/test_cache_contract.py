@@ -183,6 +183,24 @@ async def test_the_tiers_go_on_without_the_server(away: "Redis", clock: Clock) -
     assert await tiers.find_many([key, absent]) == {key: (entry, "local_cache")}
 
 
+async def test_what_is_remembered_reaches_the_shared_tier(redis: "Redis", clock: Clock) -> None:
+    shared, keys = RedisCache(redis, clock), some_keys(3)
+    entry = an_entry(expires_at=clock() + HOUR)
+    tiers = TieredCache(MemoryCache(2**20, HOUR, clock), shared)
+    for key in keys:
+        await tiers.remember({key: entry})
+    await tiers.drained()
+    assert await shared.get_many(keys) == [entry] * 3
+
+
+async def test_what_replaces_another_answer_is_in_the_shared_tier_at_once(redis: "Redis", clock: Clock) -> None:
+    shared, [key] = RedisCache(redis, clock), some_keys(1)
+    old, new = an_entry(expires_at=clock() + HOUR), an_entry(expires_at=clock() + 2 * HOUR)
+    await shared.put_many({key: old})
+    await TieredCache(MemoryCache(2**20, HOUR, clock), shared).remember({key: new}, replaces=True)
+    assert await shared.get_many([key]) == [new]
+
+
 async def test_a_hit_below_fills_the_tier_above(redis: "Redis", clock: Clock) -> None:
     shared, [key] = RedisCache(redis, clock), some_keys(1)
     entry = an_entry(expires_at=clock() + HOUR)
