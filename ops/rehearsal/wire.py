@@ -57,6 +57,23 @@ class Answer:
     stop_reason: str
     input_tokens: int
     output_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+    @property
+    def input_usage(self) -> dict[str, Any]:
+        """What the prompt counts, in the API's words: `input_tokens` is without what its cache read and wrote."""
+        hour = self.cache_write_1h_tokens
+        return {
+            "input_tokens": self.input_tokens,
+            "cache_creation_input_tokens": self.cache_write_tokens,
+            "cache_read_input_tokens": self.cache_read_tokens,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": self.cache_write_tokens - hour,
+                "ephemeral_1h_input_tokens": hour,
+            },
+        }
 
 
 def message_body(answer: Answer) -> bytes:
@@ -66,7 +83,7 @@ def message_body(answer: Answer) -> bytes:
 
 def sse_events(answer: Answer) -> Iterator[bytes]:
     """The answer as the API streams it: one item per server-sent event."""
-    opening = Usage.model_validate({**_no_cache(), "input_tokens": answer.input_tokens, "output_tokens": 1})
+    opening = Usage.model_validate({**answer.input_usage, "output_tokens": 1})
     start = Message(
         id=answer.message_id, content=[], model=answer.model, role="assistant", type="message", usage=opening
     )
@@ -77,9 +94,8 @@ def sse_events(answer: Answer) -> Iterator[bytes]:
         delta = TextDelta(text=piece, type="text_delta")
         yield _event(RawContentBlockDeltaEvent(delta=delta, index=0, type="content_block_delta"))
     yield _event(RawContentBlockStopEvent(index=0, type="content_block_stop"))
-    usage = MessageDeltaUsage.model_validate(
-        {**_no_cache(), "input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens}
-    )
+    told = {name: value for name, value in answer.input_usage.items() if name != "cache_creation"}
+    usage = MessageDeltaUsage.model_validate({**told, "output_tokens": answer.output_tokens})
     closing = Delta.model_validate({"stop_reason": answer.stop_reason})
     yield _event(RawMessageDeltaEvent(delta=closing, type="message_delta", usage=usage))
     yield _event(RawMessageStopEvent(type="message_stop"))
@@ -119,7 +135,7 @@ def models_body() -> bytes:
 
 @lru_cache(maxsize=1)
 def _message_template() -> dict[str, Any]:
-    usage = Usage.model_validate({**_no_cache(), "input_tokens": 0, "output_tokens": 0})
+    usage = Usage.model_validate({"input_tokens": 0, "output_tokens": 0})
     message = Message(
         id="msg_", content=[_text_block("")], model="claude", role="assistant", type="message", usage=usage
     )
@@ -134,16 +150,12 @@ def _filled_message(answer: Answer) -> dict[str, Any]:
         "content": [template["content"][0] | {"text": answer.text}],
         "stop_reason": answer.stop_reason,
         "stop_sequence": None,
-        "usage": template["usage"] | {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens},
+        "usage": {**template["usage"], **answer.input_usage, "output_tokens": answer.output_tokens},
     }
 
 
 def _text_block(text: str) -> TextBlock:
     return TextBlock(type="text", text=text, citations=None)
-
-
-def _no_cache() -> dict[str, Any]:
-    return {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
 
 
 def _pieces(text: str) -> Iterator[str]:

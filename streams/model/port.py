@@ -16,6 +16,8 @@ class ModelPrompt:
     system: str | None
     messages: list[dict[str, Any]]
     request_id: str
+    marks_system: bool = False
+    """Whether the provider is to keep the prompt up to the end of `system`."""
 
 
 @dataclass(frozen=True, slots=True)
