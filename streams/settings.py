@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 MEBIBYTE = 1024 * 1024
 
+StandInModels = Annotated[tuple[str, ...], Field(max_length=5)]
+
 
 class Settings(BaseSettings):
     """One process's settings. Secrets are masked in every repr."""
@@ -33,6 +35,12 @@ class Settings(BaseSettings):
     """Base URL of a Messages API; none is Anthropic's own."""
     model_key: Annotated[SecretStr | None, Field(validation_alias="ANTHROPIC_API_KEY")] = None
     default_model: str = "claude-haiku-5-5"
+    prompt_cache: bool = True
+    """Whether the provider is asked to keep, for five minutes, the part that all prompts of a long template share."""
+    fallback_models: dict[str, StandInModels] = {}
+    """By model, those that answer in its place, the best first, while it is refused or its breaker is open."""
+    tenant_fallback_models: dict[str, dict[str, StandInModels]] = {}
+    """The same by tenant, instead of the rule for all; `{}` for a tenant that wants no other model."""
 
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """Records one worker holds unfinished at most."""

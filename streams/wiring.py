@@ -40,7 +40,7 @@ from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
 from streams.model.gate import GateRules, ModelGate
 from streams.model.prices import cost_usd
 from streams.model.redis_pauses import RedisPauseBoard
-from streams.paying import Payer, PayingRules, PayingTools
+from streams.paying import FallbackPolicy, Payer, PayingRules, PayingTools
 from streams.retries.policy import RetryPolicy
 from streams.runner import Runner, RunnerLimits
 from streams.settings import Settings
@@ -104,6 +104,8 @@ class WorkerParts:
             soft_limit=timedelta(seconds=settings.soft_deadline_seconds),
             retries=RetryPolicy.of_seconds(*settings.retry_delays_seconds),
             retry_ambiguous=settings.retry_ambiguous,
+            stand_in_lifetime=timedelta(seconds=settings.volatile_ttl_seconds),
+            mark_prompts=settings.prompt_cache,
         )
         return Payer(self._ledger(), self._model(), self._gate(), cache, rules, self._paying_tools(guard))
 
@@ -117,6 +119,7 @@ class WorkerParts:
             random=Random(),  # noqa: S311 - jitter
             failpoints=self.failpoints,
             limiter=self._limiter(),
+            fallback=FallbackPolicy(self.settings.fallback_models, self.settings.tenant_fallback_models),
         )
 
     def _limiter(self) -> FairLimiter:
