@@ -50,6 +50,19 @@ FALLBACK_ANSWERS: Final = Counter(
     "Answers of another model than the one asked for: that was refused, or its breaker was open.",
     ["reason"],
 )
+ENDPOINT_CALLS: Final = Counter(
+    "headrace_endpoint_calls_total", "Calls of each model endpoint by how they ended.", ["endpoint", "outcome"]
+)
+ENDPOINT_RESTS: Final = Gauge(
+    "headrace_endpoint_rests",
+    "1 from a failure of a model endpoint until it has answered again.",
+    ["endpoint", "reason"],
+)
+ENDPOINT_LATENCY_SECONDS: Final = Gauge(
+    "headrace_endpoint_latency_seconds",
+    "How long the newest calls of a model endpoint took; a moving mean.",
+    ["endpoint"],
+)
 PAUSED_SCOPES: Final = Gauge(
     "headrace_paused_scopes", "Models, or the whole account, that are not called now.", ["reason"]
 )

@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from streams.endpoint_settings import ModelEndpoints
+
 MEBIBYTE = 1024 * 1024
 
 StandInModels = Annotated[tuple[str, ...], Field(max_length=5)]
@@ -19,7 +21,9 @@ StandInModels = Annotated[tuple[str, ...], Field(max_length=5)]
 class Settings(BaseSettings):
     """One process's settings. Secrets are masked in every repr."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     home: Path = Path(".headrace")
     """State of the local stack; `endpoints.json` in it fills what is not set."""
@@ -34,6 +38,8 @@ class Settings(BaseSettings):
     model_url: Annotated[str | None, Field(validation_alias="ANTHROPIC_BASE_URL")] = None
     """Base URL of a Messages API; none is Anthropic's own."""
     model_key: Annotated[SecretStr | None, Field(validation_alias="ANTHROPIC_API_KEY")] = None
+    model_endpoints: ModelEndpoints = ()
+    """Several keys or addresses to balance calls over, instead of the two above."""
     default_model: str = "claude-haiku-5-5"
     prompt_cache: bool = True
     """Whether the provider is asked to keep, for five minutes, the part that all prompts of a long template share."""
@@ -116,6 +122,8 @@ class Settings(BaseSettings):
     @property
     def rehearsed(self) -> bool:
         """Whether answers come from a server that is not Anthropic's."""
+        if self.model_endpoints:
+            return all(endpoint.base_url is not None for endpoint in self.model_endpoints)
         return self.model_url is not None
 
     @classmethod

@@ -26,6 +26,8 @@ from anthropic.types import (
 from anthropic.types.model import Model
 from anthropic.types.raw_message_delta_event import Delta
 
+from streams.model.anthropic_catalogue import known_retirements
+
 KNOWN_MODELS: Final[tuple[str, ...]] = get_args(get_args(Model)[0])
 
 ERROR_TYPE_OF_STATUS: Final[dict[int, str]] = {
@@ -116,21 +118,24 @@ def token_count_body(input_tokens: int) -> bytes:
 @lru_cache(maxsize=1)
 def models_body() -> bytes:
     """The page of models that the rehearsal knows: all the SDK names."""
-    since = datetime(2026, 1, 1, tzinfo=UTC)
-    models = [
-        ModelInfo(
-            id=name,
-            created_at=since,
-            display_name=name.replace("-", " ").title(),
-            lifecycle="active",
-            max_input_tokens=1_000_000,
-            max_tokens=128_000,
-            type="model",
-        ).model_dump(mode="json")
-        for name in KNOWN_MODELS
-    ]
+    models = [_model_info(name).model_dump(mode="json") for name in KNOWN_MODELS]
     page = {"data": models, "has_more": False, "first_id": KNOWN_MODELS[0], "last_id": KNOWN_MODELS[-1]}
     return orjson.dumps(page)
+
+
+def _model_info(name: str) -> ModelInfo:
+    """Deprecated where the SDK says so, with its last day; never retired, so that no rehearsal depends on the date."""
+    last_day = known_retirements().get(name)
+    return ModelInfo(
+        id=name,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        display_name=name.replace("-", " ").title(),
+        lifecycle="active" if last_day is None else "deprecated",
+        retires_at=None if last_day is None else datetime(last_day.year, last_day.month, last_day.day, tzinfo=UTC),
+        max_input_tokens=1_000_000,
+        max_tokens=128_000,
+        type="model",
+    )
 
 
 @lru_cache(maxsize=1)

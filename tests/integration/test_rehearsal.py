@@ -13,12 +13,14 @@ import httpx2
 import pytest
 from anthropic.types import Message, TextBlockParam
 
+from ops.local.model_checks import model_checks
 from schemas.result import Usage
 from schemas.templates import template_named
 from streams.errors import ModelAmbiguous, ModelBusy
 from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
 from streams.model.port import ModelPrompt
 from streams.model.prices import cost_usd
+from streams.settings import Settings
 from tests.rehearsal import RehearsalServer, rehearsal_server
 
 # One client: each one of httpx2 loads the certificates anew.
@@ -96,7 +98,23 @@ async def test_counting_tokens_agrees_with_what_is_billed(
 
 
 async def test_models_are_listed(sdk: anthropic.AsyncAnthropic) -> None:
-    assert MODEL in {model.id async for model in sdk.models.list()}
+    models = {model.id: model async for model in sdk.models.list()}
+    assert (models[MODEL].lifecycle, models[MODEL].retires_at) == ("active", None)
+    ending = models["claude-sonnet-4-5"]
+    assert ending.lifecycle == "deprecated"
+    assert ending.retires_at is not None
+
+
+def test_the_doctor_asks_the_api_which_models_end(server: RehearsalServer) -> None:
+    given = {
+        "ANTHROPIC_API_KEY": "rehearsal",
+        "ANTHROPIC_BASE_URL": server.url,
+        "clickhouse": "http://127.0.0.1:9",
+        "default_model": "claude-sonnet-4-5",
+    }
+    (check,) = model_checks(Settings.model_validate(given))
+    assert not check.ok
+    assert check.detail.endswith("(by the API)")
 
 
 def test_a_configuration_carries_what_was_asked_for(server: RehearsalServer) -> None:
