@@ -8,6 +8,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from ops.local.checks import Check
+from streams.endpoint_settings import EndpointKeyError
 from streams.model.anthropic_catalogue import CatalogueUnavailable, ListedModel, known_retirements, listed_models
 from streams.settings import Settings
 
@@ -62,13 +63,18 @@ def _end(known: ListedModel, today: date) -> str:
 
 def _listed(settings: Settings) -> tuple[Mapping[str, ListedModel], str]:
     by_sdk = {model: ListedModel(retired=False, retires_on=day) for model, day in known_retirements().items()}
-    if settings.model_key is None:
-        return by_sdk, "by the installed SDK"
     try:
-        by_api = listed_models(settings.model_key.get_secret_value(), settings.model_url, _ASK_SECONDS)
+        if settings.model_endpoints:
+            first = settings.model_endpoints[0]
+            return listed_models(first.key(), first.base_url, _ASK_SECONDS), f"by the API of endpoint {first.name}"
+        if settings.model_key is not None:
+            key = settings.model_key.get_secret_value()
+            return listed_models(key, settings.model_url, _ASK_SECONDS), "by the API"
     except CatalogueUnavailable as error:
         return by_sdk, f"by the installed SDK; the API does not answer: {error}"
-    return by_api, "by the API"
+    except EndpointKeyError as error:
+        return by_sdk, f"by the installed SDK; {error}"
+    return by_sdk, "by the installed SDK"
 
 
 def _set_models(settings: Settings) -> Iterator[str]:
