@@ -4,9 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-import clickhouse_connect
-from clickhouse_connect.driver.exceptions import ClickHouseError
-
+from ops.cost.analysts import AnalystsUnavailableError, analysts
 from ops.local.checks import Check
 from streams.endpoint_settings import EndpointKeyError
 from streams.model.anthropic_catalogue import CatalogueUnavailable, ListedModel, known_retirements, listed_models
@@ -87,15 +85,7 @@ def _set_models(settings: Settings) -> Iterator[str]:
 def _seen_models(settings: Settings) -> list[str] | None:
     """By how often each answered in the last day; None where ClickHouse does not answer."""
     try:
-        client = clickhouse_connect.get_client(
-            dsn=settings.clickhouse.get_secret_value(),
-            database="headrace",
-            connect_timeout=_ASK_SECONDS,
-            send_receive_timeout=_ASK_SECONDS,
-        )
-        try:
+        with analysts(settings) as client:
             return [str(row[0]) for row in client.query(_SEEN, parameters={"most": _MOST_SEEN}).result_rows]
-        finally:
-            client.close()
-    except (ClickHouseError, OSError):
+    except AnalystsUnavailableError:
         return None

@@ -53,8 +53,9 @@ _SPENT: Final = re.compile(
     r"reached your specified .*usage limit|spend(?:ing)? limit|credit balance is too low", re.IGNORECASE
 )
 # Nor has the refusal of a model: `model: claude-…` where it is unknown or retired, a sentence where it is not allowed.
+# Its id must stand there: a sentence about models in general is about the account, and pauses.
 _REFUSED_MODEL_STATUSES: Final = frozenset({403, 404, 410})
-_REFUSED_MODEL: Final = re.compile(r"\bmodels?\b", re.IGNORECASE)
+_REFUSED_MODEL: Final = re.compile(r"^model: |\bclaude-[a-z0-9]", re.IGNORECASE)
 _LONGEST_MESSAGE: Final = 500
 
 _NEVER_SENT: Final = (

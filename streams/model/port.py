@@ -34,7 +34,7 @@ class ModelReply:
 
 
 class Model(Protocol):
-    """One call per `answer`: an adapter never retries by itself."""
+    """At most one call that may be paid per `answer`: an adapter never repeats one by itself."""
 
     async def answer(self, prompt: ModelPrompt, deadline_seconds: float) -> ModelReply:
         """The reply, within `deadline_seconds` from now.

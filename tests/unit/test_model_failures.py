@@ -97,6 +97,8 @@ def test_a_refusal_that_names_the_model_is_of_the_model_alone(status: int, error
 def test_a_refusal_that_names_no_model_is_of_the_key_or_the_request() -> None:
     of_the_key = "Your API key does not have permission to use the specified resource."
     assert type(classify(an_error(403, "permission_error", message=of_the_key), NOW)) is ModelPaused
+    of_the_account = "Your organization has been disabled from using models."
+    assert type(classify(an_error(403, "permission_error", message=of_the_account), NOW)) is ModelPaused
     assert type(classify(an_error(404, "not_found_error", message="File not found: file_1"), NOW)) is ModelRejected
 
 
