@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -124,3 +124,41 @@ def test_two_keys_share_the_calls(pipeline: Pipeline, other_server: RehearsalSer
     assert shares[0] | shares[1] == paid(answered.values())
     assert len(shares[0]) + len(shares[1]) == 40
     assert min(map(len, shares)) >= 5
+
+
+@pytest.mark.parametrize("life", ["5m", "1h"])
+def test_what_a_callers_mark_keeps_is_in_the_usage_and_costs_what_the_model_charged(
+    pipeline: Pipeline, life: str
+) -> None:
+    kept = {
+        "type": "text",
+        "text": f"Kept for {life}. " + "Write the complete configuration for one device. " * 60,
+        "cache_control": {"type": "ephemeral", "ttl": life},
+    }
+    requests = [
+        PromptRequest.model_validate(
+            {
+                "request_id": uuid4(),
+                "tenant": "marks",
+                "messages": [{"role": "user", "content": [kept, {"type": "text", "text": f"Device {number}"}]}],
+            }
+        )
+        for number in range(4)
+    ]
+    with pipeline.worker("marks") as worker, pipeline.following("marks") as results:
+        answered = []
+        for request in requests:
+            pipeline.ask([request])
+            answered.append(results.wait_for([request])[request.request_id])
+        counts = [
+            (each.labels["gen_ai_token_type"], each.value)
+            for family in worker.metrics()
+            for each in family.samples
+            if each.name == "gen_ai_client_token_usage_count"
+        ]
+    written = answered[0].usage.cache_write_tokens
+    assert written > 512
+    assert answered[0].usage.cache_write_1h_tokens == (written if life == "1h" else None)
+    assert [result.usage.cache_read_tokens for result in answered] == [0, written, written, written]
+    assert charged(pipeline.model) == paid(answered)
+    assert {("cache_write", 1.0), ("cache_read", 3.0)} <= set(counts)

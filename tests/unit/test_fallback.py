@@ -5,6 +5,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.result import Usage
 from streams import metrics
@@ -12,8 +14,9 @@ from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused, M
 from streams.model.gate import GateRules
 from streams.model.port import ModelPrompt, ModelReply
 from streams.paying import FallbackPolicy, NotAnswered, PayingRules
+from streams.paying.stand_ins import StandIns
 from streams.results import completed
-from tests.builders import A_TIME, an_id
+from tests.builders import A_TIME, Clock, an_id
 from tests.paying import PayingWorker, World, asked
 
 OPUS, SONNET, HAIKU = "claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"
@@ -195,3 +198,25 @@ async def test_a_redelivered_request_gets_the_stand_ins_answer_again_without_a_c
     assert (again.entry, models.called) == (first.entry, [])
     other = completed(asked(2, model=OPUS), again.entry.stored(), "ledger", A_TIME)
     assert (other.model, other.requested_model, other.paid_by) == (SONNET, OPUS, an_id(1))
+
+
+@given(
+    refused=st.sets(st.sampled_from([OPUS, SONNET, HAIKU])),
+    broken_=st.sets(st.sampled_from([OPUS, SONNET, HAIKU])),
+    policy=st.lists(st.sampled_from([SONNET, HAIKU]), max_size=2, unique=True),
+)
+def test_the_first_that_can_answer_is_chosen_and_none_outside_the_policy(
+    refused: set[str], broken_: set[str], policy: list[str]
+) -> None:
+    clock, work = Clock(), asked(model=OPUS)
+    stand_ins = StandIns(FallbackPolicy({OPUS: policy}), broken_.__contains__, clock)
+    candidates = [OPUS, *policy]
+    for model in refused.intersection(candidates):
+        stand_ins.note_refusal(work, model)
+    refused = refused.intersection(candidates) if policy else set()
+    chosen = stand_ins.choose(work)
+    able = [model for model in candidates if model not in refused | broken_]
+    allowed = [model for model in candidates if model not in refused]
+    assert chosen == [*able, *allowed, OPUS][0]
+    clock.advance(301)
+    assert stand_ins.choose(work) == [*(model for model in candidates if model not in broken_), OPUS][0]
