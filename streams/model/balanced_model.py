@@ -70,8 +70,13 @@ class BalancedModel:
 
     def _limits(self, model: str) -> dict[str, str]:
         """What all accounts have together that can be asked, as one: so the limits see one account."""
-        asked = {id(seat.limits): seat.limits for seat in self._seats if seat.serves(model) and not seat.is_refused}
-        return summed(asked.values(), model, self._now())
+        accounts = {id(seat.limits): seat.limits for seat in self._able(model)}
+        return summed(accounts.values(), model, self._now())
+
+    def _able(self, model: str) -> list[Seat]:
+        """Those that can answer now or in a moment: they have the model, and our key is not refused."""
+        serving = (seat for seat in self._seats if seat.serves(model))
+        return [seat for seat in serving if not seat.is_refused and not seat.refuses(model)]
 
     def _verdict(self, model: str, failures: Sequence[ModelError], tried: Collection[Seat]) -> ModelError:
         """What the gate and the payer are told: the failure that leaves most hope."""
@@ -79,7 +84,7 @@ class BalancedModel:
             return ModelUnavailable("no_endpoint", "no endpoint in HEADRACE_MODEL_ENDPOINTS serves this model")
         busy = [error for error in failures if isinstance(error, ModelBusy)]
         limited = [error for error in busy if error.limited]
-        resting = [seat for seat in self._seats if seat.serves(model) and seat not in tried and not seat.is_refused]
+        resting = [seat for seat in self._able(model) if seat not in tried]
         if not busy and resting:
             # Those that could be asked refuse; those that rest for a moment need not.
             seconds = min(seat.rests_seconds(model) for seat in resting)

@@ -95,6 +95,10 @@ class Seat:
             self._takes(model, now),
         )
 
+    def refuses(self, model: str) -> bool:
+        """Whether it has lately said that it does not have `model`."""
+        return self._unavailable_until.get(model, 0.0) > self._now()
+
     @property
     def is_refused(self) -> bool:
         return self._rest is not None and self._rest.reason == "refused"
@@ -157,7 +161,7 @@ class Seat:
         self._count(_outcome(error))
 
     def _takes(self, model: str, now: float) -> bool:
-        if self._unavailable_until.get(model, 0.0) > now:
+        if self.refuses(model):
             return False
         # When a rest is over one call goes first.
         return self._rest is None or (now >= self._rest.until and self._on_trial == 0)

@@ -122,7 +122,15 @@ async def test_a_model_that_only_one_key_may_use_is_asked_there_alone() -> None:
     for _ in range(5):
         await table.ask()
     assert table.calls == {"a": 1, "b": 5}
-    assert isinstance(await Table([UNKNOWN], [UNKNOWN]).failure(), ModelUnavailable)
+
+
+async def test_a_model_that_no_key_may_use_is_unavailable_each_time_it_is_asked() -> None:
+    table = Table([UNKNOWN, UNKNOWN], [UNKNOWN, UNKNOWN])
+    for _ in range(2):
+        assert isinstance(await table.failure(), ModelUnavailable)
+    table = Table([UNKNOWN], [REFUSED, REFUSED])
+    for _ in range(2):
+        assert isinstance(await table.failure(), ModelPaused)
 
 
 async def test_a_model_that_no_endpoint_serves_is_unavailable() -> None:
