@@ -33,7 +33,10 @@ class Answer(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens of one paid call. `input_tokens` excludes those read from or written to the provider's prompt cache."""
+    """Tokens of one paid call. `input_tokens` excludes those read from or written to the provider's prompt cache.
+
+    `cache_write_1h_tokens` is the part of `cache_write_tokens` that is kept for an hour, where the caller asked for it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,6 +44,7 @@ class Usage(BaseModel):
     output_tokens: Count = 0
     cache_read_tokens: Count = 0
     cache_write_tokens: Count = 0
+    cache_write_1h_tokens: Count | None = None
 
 
 class Timing(BaseModel):
@@ -70,6 +74,7 @@ class PromptResult(BaseModel):
 
     `usage` and `cost_usd` are what *this* request paid: zero unless `source` is `model`. `saved_usd` is what it
     would have paid without the cache. Both are absent when the model's price is unknown: never a false zero.
+    `requested_model` is there where another model, `model`, answered in its place.
     `validation` is there where the template names a check of its answers.
     """
 
@@ -86,6 +91,7 @@ class PromptResult(BaseModel):
     answer: Answer | None = None
     source: Source | None = None
     model: Name | None = None
+    requested_model: Name | None = None
     usage: Usage = Usage()
     cost_usd: Usd | None = None
     saved_usd: Usd | None = None

@@ -46,5 +46,9 @@ class ModelRejected(ModelError):  # noqa: N818 - named for what to do next
     """Final: the request will never be answered as it stands."""
 
 
+class ModelUnavailable(ModelRejected):
+    """The model is refused, not the request: unknown, retired, or not ours to use. Another may answer."""
+
+
 class ModelAmbiguous(ModelError):  # noqa: N818 - named for what to do next
     """Sent, and no answer seen: it may have been paid. Asking again may pay twice."""

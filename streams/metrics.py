@@ -1,9 +1,10 @@
 """Every metric's name, kind and labels. Labels are closed sets; never a tenant, an id or a text."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
+
+from schemas.result import Usage
 
 _LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 # OpenTelemetry's GenAI conventions name these two and their buckets.
@@ -43,6 +44,24 @@ MODEL_TOKENS: Final = Histogram(
     "Tokens of one call.",
     ["gen_ai_request_model", "gen_ai_token_type"],
     buckets=_TOKEN_BUCKETS,
+)
+FALLBACK_ANSWERS: Final = Counter(
+    "headrace_fallback_answers_total",
+    "Answers of another model than the one asked for: that was refused, or its breaker was open.",
+    ["reason"],
+)
+ENDPOINT_CALLS: Final = Counter(
+    "headrace_endpoint_calls_total", "Calls of each model endpoint by how they ended.", ["endpoint", "outcome"]
+)
+ENDPOINT_RESTS: Final = Gauge(
+    "headrace_endpoint_rests",
+    "1 from a failure of a model endpoint until it has answered again.",
+    ["endpoint", "reason"],
+)
+ENDPOINT_LATENCY_SECONDS: Final = Gauge(
+    "headrace_endpoint_latency_seconds",
+    "How long the newest calls of a model endpoint took; a moving mean.",
+    ["endpoint"],
 )
 PAUSED_SCOPES: Final = Gauge(
     "headrace_paused_scopes", "Models, or the whole account, that are not called now.", ["reason"]
@@ -101,13 +120,16 @@ _seen_models: set[str] = set()
 _MOST_MODELS: Final = 32
 
 
-def observe_call(model: str, seconds: float, tokens: Mapping[str, int]) -> None:
+def observe_call(model: str, seconds: float, usage: Usage) -> None:
     """One answered call, under OpenTelemetry's names; `model` is what the API says answered."""
     name = model if model in _seen_models or len(_seen_models) < _MOST_MODELS else "other"
     _seen_models.add(name)
     MODEL_SECONDS.labels(name, "").observe(seconds)
-    for kind, count in tokens.items():
-        MODEL_TOKENS.labels(name, kind).observe(count)
+    MODEL_TOKENS.labels(name, "input").observe(usage.input_tokens)
+    MODEL_TOKENS.labels(name, "output").observe(usage.output_tokens)
+    for kind, count in (("cache_read", usage.cache_read_tokens), ("cache_write", usage.cache_write_tokens)):
+        if count:
+            MODEL_TOKENS.labels(name, kind).observe(count)
 
 
 def observe_failed_call(error_type: str, seconds: float) -> None:

@@ -11,13 +11,19 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from streams.endpoint_settings import ModelEndpoints
+
 MEBIBYTE = 1024 * 1024
+
+StandInModels = Annotated[tuple[str, ...], Field(max_length=5)]
 
 
 class Settings(BaseSettings):
     """One process's settings. Secrets are masked in every repr."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     home: Path = Path(".headrace")
     """State of the local stack; `endpoints.json` in it fills what is not set."""
@@ -32,7 +38,15 @@ class Settings(BaseSettings):
     model_url: Annotated[str | None, Field(validation_alias="ANTHROPIC_BASE_URL")] = None
     """Base URL of a Messages API; none is Anthropic's own."""
     model_key: Annotated[SecretStr | None, Field(validation_alias="ANTHROPIC_API_KEY")] = None
+    model_endpoints: ModelEndpoints = ()
+    """Several keys or addresses to balance calls over, instead of the two above."""
     default_model: str = "claude-haiku-5-5"
+    prompt_cache: bool = True
+    """Whether the provider is asked to keep, for five minutes, the part that all prompts of a long template share."""
+    fallback_models: dict[str, StandInModels] = {}
+    """By model, those that answer in its place, the best first, while it is refused or its breaker is open."""
+    tenant_fallback_models: dict[str, dict[str, StandInModels]] = {}
+    """The same by tenant, instead of the rule for all; `{}` for a tenant that wants no other model."""
 
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """Records one worker holds unfinished at most."""
@@ -108,6 +122,8 @@ class Settings(BaseSettings):
     @property
     def rehearsed(self) -> bool:
         """Whether answers come from a server that is not Anthropic's."""
+        if self.model_endpoints:
+            return all(endpoint.base_url is not None for endpoint in self.model_endpoints)
         return self.model_url is not None
 
     @classmethod

@@ -27,6 +27,7 @@ from streams.cache.redis_cache import RedisCache
 from streams.cache.tiers import TieredCache
 from streams.control.cancellations import Cancellations
 from streams.control.kafka_reader import KafkaControlReader
+from streams.endpoint_settings import ModelEndpoint
 from streams.failpoints import Failpoints
 from streams.faust_worker import EngineSettings, FaustOffsetCommitter, WorkerApp, make_app
 from streams.ledger.port import Ledger
@@ -38,10 +39,12 @@ from streams.limits.presets import configured_for
 from streams.limits.rates import Rates
 from streams.limits.redis_buckets import RedisBuckets
 from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
+from streams.model.balanced_model import BalancedModel
+from streams.model.endpoint import ClosableModel, Endpoint, RestRules
 from streams.model.gate import GateRules, ModelGate
 from streams.model.prices import cost_usd
 from streams.model.redis_pauses import RedisPauseBoard
-from streams.paying import Payer, PayingRules, PayingTools
+from streams.paying import FallbackPolicy, Payer, PayingRules, PayingTools
 from streams.retries.policy import RetryPolicy
 from streams.runner import Runner, RunnerLimits
 from streams.settings import Settings
@@ -106,6 +109,8 @@ class WorkerParts:
             soft_limit=timedelta(seconds=settings.soft_deadline_seconds),
             retries=RetryPolicy.of_seconds(*settings.retry_delays_seconds),
             retry_ambiguous=settings.retry_ambiguous,
+            stand_in_lifetime=timedelta(seconds=settings.volatile_ttl_seconds),
+            mark_prompts=settings.prompt_cache,
         )
         return Payer(self._ledger(), self._model(), self._gate(), cache, rules, self._paying_tools(guard))
 
@@ -120,6 +125,7 @@ class WorkerParts:
             random=Random(),  # noqa: S311 - jitter
             failpoints=self.failpoints,
             limiter=self._limiter(),
+            fallback=FallbackPolicy(self.settings.fallback_models, self.settings.tenant_fallback_models),
         )
 
     def _limiter(self) -> FairLimiter:
@@ -169,12 +175,17 @@ class WorkerParts:
         self.background.append(partial(ledger.keep_alive, settings.ledger_lease_seconds / 4))
         return ledger
 
-    def _model(self) -> AnthropicModel:
+    def _model(self) -> ClosableModel:
         settings = self.settings
-        if settings.model_key is None:
-            raise MissingKeyError
         options = AnthropicOptions(timeout_seconds=settings.hard_deadline_seconds)
-        model = AnthropicModel(settings.model_key.get_secret_value(), settings.model_url, options)
+        model: ClosableModel
+        if settings.model_endpoints:
+            rests = RestRules(refused=settings.refused_pause_seconds, longest=settings.longest_pause_seconds)
+            model = BalancedModel([_endpoint(one, options) for one in settings.model_endpoints], rests)
+        elif settings.model_key is not None:
+            model = AnthropicModel(settings.model_key.get_secret_value(), settings.model_url, options)
+        else:
+            raise MissingKeyError
         self.owned.push_async_callback(model.close)
         return model
 
@@ -189,6 +200,11 @@ class WorkerParts:
         redis = Redis.from_pool(pool)
         self.owned.push_async_callback(redis.aclose)
         return redis
+
+
+def _endpoint(given: ModelEndpoint, options: AnthropicOptions) -> Endpoint:
+    model = AnthropicModel(given.key(), given.base_url, options)
+    return Endpoint(given.name, model, given.account or given.name, given.models, given.weight)
 
 
 def build_engine(

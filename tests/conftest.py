@@ -11,7 +11,7 @@ from tests.servers import server
 @pytest.fixture(autouse=True)
 def _never_a_paid_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reaches a model that costs money, and none reads a stack that happens to run here."""
-    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "HEADRACE_MODEL_ENDPOINTS"):
         monkeypatch.delenv(name, raising=False)
 
 

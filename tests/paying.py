@@ -21,9 +21,9 @@ from streams.ledger.memory_ledger import MemoryLedger, MemoryLedgerStore
 from streams.ledger.port import LedgerUnavailable, Sending, Settlement, Verdict, Wish
 from streams.model.gate import GateRules, ModelGate
 from streams.model.memory_pauses import MemoryPauseBoard
-from streams.model.port import ModelPrompt, ModelReply
+from streams.model.port import Model, ModelPrompt, ModelReply
 from streams.model.scripted import ScriptedModel
-from streams.paying import Payer, PayingRules, PayingTools
+from streams.paying import FallbackPolicy, Payer, PayingRules, PayingTools
 from tests.builders import A_TIME, Clock, a_request, an_id, some_work
 
 PRICE = Decimal("0.25")
@@ -102,6 +102,8 @@ class PayingWorker:
         rules: PayingRules | None = None,
         price: Callable[[str, Usage], Decimal | None] = lambda *_: PRICE,
         gate_rules: GateRules | None = None,
+        model: Model | None = None,
+        fallback: FallbackPolicy | None = None,
     ) -> None:
         self.world = world or World()
         self.owner = str(uuid4())
@@ -120,8 +122,9 @@ class PayingWorker:
             random=Random(7),  # noqa: S311 - jitter
             failpoints=Failpoints(),
             sleep=self.world.sleep,
+            fallback=fallback or FallbackPolicy(),
         )
-        self.payer = Payer(self.ledger, self.model, self.gate, self.cache, rules or PayingRules(), tools)
+        self.payer = Payer(self.ledger, model or self.model, self.gate, self.cache, rules or PayingRules(), tools)
 
     async def follow(self) -> None:
         await self.gate.look_at_board()

@@ -45,6 +45,7 @@ def worker(home: Path, endpoints: Endpoints, environment: Mapping[str, str] | No
         "HEADRACE_METRICS_PORT": str(port),
         "ANTHROPIC_BASE_URL": endpoints.model or _NO_MODEL,
         "ANTHROPIC_API_KEY": "rehearsal",
+        "HEADRACE_MODEL_ENDPOINTS": "[]",
         **(environment or {}),
     }
     arguments = ("-m", "ops.cli", "worker", "--lane", "interactive")

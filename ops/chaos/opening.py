@@ -48,7 +48,7 @@ def _stage_up(root: Path, workers: int, plan: PlanChange) -> Stage:
     for attempt in range(1, _ATTEMPTS + 1):
         home = Home.at(root / f"stage-{attempt}")
         home.make()
-        mine = {"model_url": None, "model_key": None, "drain_seconds": 5.0, "home": home.root}
+        mine = {"model_url": None, "model_key": None, "model_endpoints": (), "drain_seconds": 5.0, "home": home.root}
         stage = Stage(home, plan(home, whole_stack(home, Settings().model_copy(update=mine), workers)))
         try:
             _Opening(stage).run()

@@ -18,13 +18,14 @@ def doctor(
     """Check this machine, and the stack if it runs. Exit code 1: something must be fixed."""
     from ops.local.checks import machine_checks
     from ops.local.home import Home
+    from ops.local.model_checks import model_checks
     from ops.local.stack_checks import stack_checks
     from streams.settings import Settings
 
     settings = Settings()
     home = Home.at(settings.home)
     checks: list[Check] = []
-    for found in chain(machine_checks(home.root, settings), stack_checks(home)):
+    for found in chain(machine_checks(home.root, settings), model_checks(settings), stack_checks(home)):
         checks.append(found)
         if not as_json:
             _tell(found)

@@ -119,7 +119,7 @@ def _run_here(home: "Home", workers: int, rehearse: bool, progress: Any) -> None
     from streams.settings import Settings
 
     # Settings are read once the home is ours: until then they could be those of a stack that is going down.
-    no_model = {"model_url": None, "model_key": None} if rehearse else {}
+    no_model: dict[str, Any] = {"model_url": None, "model_key": None, "model_endpoints": ()} if rehearse else {}
     run_stack(home, lambda taken: whole_stack(taken, Settings(home=taken.root, **no_model), workers), progress)
 
 

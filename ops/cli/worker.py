@@ -22,6 +22,7 @@ def worker(
     """Answer requests until SIGTERM; then finish what is in flight, commit and leave."""
     import asyncio
 
+    from streams.endpoint_settings import EndpointKeyError
     from streams.logs import configure_logs
     from streams.settings import Settings
     from streams.wiring import MissingKeyError
@@ -34,4 +35,6 @@ def worker(
         code = asyncio.run(run_worker(settings, lanes))
     except MissingKeyError as error:
         raise CommandError(str(error), "headrace up") from error
+    except EndpointKeyError as error:
+        raise CommandError(str(error), "headrace worker, once it is there") from error
     raise typer.Exit(code)

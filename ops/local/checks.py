@@ -16,7 +16,6 @@ _INSTALL = "make venv"
 _GIBIBYTE = 1024**3
 _FREE_DISK_BYTES = 3 * _GIBIBYTE
 _FREE_MEMORY_BYTES = 2 * _GIBIBYTE
-_RETIRING_MODELS = {"claude-sonnet-4-5": "2026-11-30"}
 
 # In one group per role, named after the extra that brings them.
 _PACKAGES = {
@@ -66,7 +65,6 @@ def machine_checks(home: Path, settings: Settings) -> Iterator[Check]:
     yield _disk(home)
     yield _memory()
     yield _model(settings)
-    yield _model_retirement(settings)
 
 
 def _guarded(name: str, look: Callable[[], Check], fix: str) -> Check:
@@ -157,7 +155,10 @@ def _memory() -> Check:
 
 
 def _model(settings: Settings) -> Check:
-    if settings.model_key is not None and settings.model_url is None:
+    if settings.model_endpoints:
+        names = ", ".join(endpoint.name for endpoint in settings.model_endpoints)
+        detail = f"{len(settings.model_endpoints)} endpoints: {names} (HEADRACE_MODEL_ENDPOINTS)"
+    elif settings.model_key is not None and settings.model_url is None:
         detail = "Anthropic's own API (a key is set): answers cost money"
     elif settings.model_url is not None and not _is_rehearsal(settings):
         detail = f"{settings.model_url} (ANTHROPIC_BASE_URL)"
@@ -168,11 +169,3 @@ def _model(settings: Settings) -> Check:
 
 def _is_rehearsal(settings: Settings) -> bool:
     return settings.model_key is not None and settings.model_key.get_secret_value() == "rehearsal"
-
-
-def _model_retirement(settings: Settings) -> Check:
-    for name, last_day in _RETIRING_MODELS.items():
-        if settings.default_model.startswith(name):
-            detail = f"{settings.default_model} is retired on {last_day}"
-            return Check("model name", ok=False, detail=detail, fix="export HEADRACE_DEFAULT_MODEL=claude-haiku-5-5")
-    return Check("model name", ok=True, detail=settings.default_model)

@@ -52,7 +52,7 @@ class _Headrace:
 def whole_stack(home: Home, settings: Settings, workers: int) -> Plan:
     """Servers, migrations and topics, the model unless one is set, workers, sinks."""
     servers = _servers(home)
-    rehearsed = settings.model_url is None and settings.model_key is None
+    rehearsed = settings.model_url is None and settings.model_key is None and not settings.model_endpoints
     endpoints = {name: server.endpoint for name, server in servers.items()}
     model: tuple[Part, ...] = ()
     if rehearsed:
@@ -103,5 +103,7 @@ def _environment(home: Home, endpoints: dict[str, str], *, rehearsed: bool) -> d
         f"HEADRACE_{name.upper()}": endpoints[name] for name in ("kafka", "redis", "postgres", "clickhouse")
     }
     if rehearsed:
-        environment |= {"ANTHROPIC_BASE_URL": endpoints["model"], "ANTHROPIC_API_KEY": "rehearsal"}
+        # Endpoints too: those of the shell cost money.
+        rehearsal_only = {"ANTHROPIC_API_KEY": "rehearsal", "HEADRACE_MODEL_ENDPOINTS": "[]"}
+        environment |= {"ANTHROPIC_BASE_URL": endpoints["model"], **rehearsal_only}
     return environment

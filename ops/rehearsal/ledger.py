@@ -23,6 +23,8 @@ class Call:
     fault: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
     cost_usd: Decimal | None = Decimal(0)
 
     def as_line(self) -> bytes:

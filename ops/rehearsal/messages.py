@@ -5,6 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
+from ops.rehearsal.answers import input_tokens_of
 from ops.rehearsal.delivery import spoilt, streamed, whole
 from ops.rehearsal.rehearsal import Caller, Rehearsal, Scene
 from ops.rehearsal.settings import FaultRule
@@ -39,7 +40,7 @@ class MessagesApi:
         if fault is not None and fault.status is not None:
             self._rehearsal.refuse(ask, caller, fault.status)
             return self._scripted_error(fault, fault.status)
-        scene = self._rehearsal.stage(ask)
+        scene = self._rehearsal.stage(ask, caller)
         wait_seconds = self._rehearsal.admit(scene)
         if wait_seconds > 0:
             self._rehearsal.refuse(ask, caller, 429)
@@ -52,7 +53,7 @@ class MessagesApi:
             ask = await self._read(request, counting=True)
         except Refusal as refusal:
             return self._error(refusal.status, refusal.message)
-        return whole(token_count_body(self._rehearsal.stage(ask).answer.input_tokens), self._headers())
+        return whole(token_count_body(input_tokens_of(len(ask.prompt))), self._headers())
 
     async def models(self, request: web.Request) -> web.StreamResponse:
         if not _key(request):

@@ -13,6 +13,7 @@ from ops.rehearsal.faults import FaultScript
 from ops.rehearsal.latency import latency_seconds
 from ops.rehearsal.ledger import Call, CallLedger
 from ops.rehearsal.limits import Demand, RateLimiter
+from ops.rehearsal.prompt_cache import PromptCache
 from ops.rehearsal.settings import FaultRule, RehearsalSettings
 from ops.rehearsal.validation import Ask
 from ops.rehearsal.wire import Answer
@@ -51,6 +52,7 @@ class Rehearsal:
     def __init__(self, settings: RehearsalSettings, ledger: CallLedger) -> None:
         self.ledger = ledger
         self.in_flight = 0
+        self._prompt_cache = PromptCache()
         self._numbers = count(1)
         # Ids stay unique over a restart with the same ledger file.
         self._id_prefix = f"{time.time_ns() // 1_000_000:x}"
@@ -69,14 +71,26 @@ class Rehearsal:
     def fault_for(self, ask: Ask, caller: Caller) -> FaultRule | None:
         return self._script.next_fault(ask.model, ask.prompt, caller.request_id or "")
 
-    def stage(self, ask: Ask) -> Scene:
-        """Prepare the answer; a pure function of `ask` and the settings but for the message's id."""
+    def stage(self, ask: Ask, caller: Caller) -> Scene:
+        """Prepare the answer; its text is a pure function of `ask`, its usage also of which prompts are kept."""
         digest = hashlib.sha256(ask.prompt.encode()).hexdigest()
         text, stop_reason, output_tokens = answer_to(ask.prompt, ask.max_tokens)
-        input_tokens = input_tokens_of(len(ask.prompt))
-        answer = Answer(f"msg_{self.next_id()}", ask.model, text, stop_reason, input_tokens, output_tokens)
+        kept = self._prompt_cache.look(ask, caller.key_hash, time.monotonic())
+        input_tokens = input_tokens_of(len(ask.prompt)) - kept.read_tokens - kept.write_tokens
+        answer = Answer(
+            f"msg_{self.next_id()}",
+            ask.model,
+            text,
+            stop_reason,
+            input_tokens,
+            output_tokens,
+            kept.read_tokens,
+            kept.write_tokens,
+            kept.write_1h_tokens,
+        )
         seconds = latency_seconds(self.settings.latency_seconds, int(digest[:15], 16))
-        return Scene(ask, digest, answer, seconds, Demand(input_tokens, ask.max_tokens))
+        # What is read from the cache does not count against the limit.
+        return Scene(ask, digest, answer, seconds, Demand(input_tokens + kept.write_tokens, ask.max_tokens))
 
     def admit(self, scene: Scene) -> float:
         """Zero when the limits let the call in, else the seconds to wait."""
@@ -92,7 +106,14 @@ class Rehearsal:
             self._record(scene.ask.model, scene.prompt_sha256, caller, 200, fault.kind)
             return
         answer = scene.answer
-        usage = Usage(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens)
+        self._prompt_cache.keep(scene.ask, caller.key_hash, time.monotonic())
+        usage = Usage(
+            input_tokens=answer.input_tokens,
+            output_tokens=answer.output_tokens,
+            cache_read_tokens=answer.cache_read_tokens,
+            cache_write_tokens=answer.cache_write_tokens,
+            cache_write_1h_tokens=answer.cache_write_1h_tokens,
+        )
         self.ledger.record(
             Call(
                 time=_now(),
@@ -104,6 +125,8 @@ class Rehearsal:
                 fault=None if fault is None else fault.kind,
                 input_tokens=answer.input_tokens,
                 output_tokens=answer.output_tokens,
+                cache_read_tokens=answer.cache_read_tokens,
+                cache_write_tokens=answer.cache_write_tokens,
                 cost_usd=cost_usd(answer.model, usage),
             )
         )

@@ -15,6 +15,8 @@ _KNOWN: Final = frozenset(KNOWN_MODELS)
 _GENERATION: Final = re.compile(r"claude-[a-z]+-(\d+)")
 _FIXED_SAMPLING_FROM: Final = 5
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
+_LIVES_SECONDS: Final = {"5m": 300.0, "1h": 3600.0}
+_MOST_MARKS: Final = 4
 
 
 class Refusal(Exception):  # noqa: N818 - an answer to the caller, not a defect
@@ -27,6 +29,14 @@ class Refusal(Exception):  # noqa: N818 - an answer to the caller, not a defect
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """The end of a prefix of the prompt, and for how long it is to be kept."""
+
+    characters: int
+    life_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """A valid request, and its whole prompt as one text."""
 
@@ -34,6 +44,8 @@ class Ask:
     max_tokens: int
     stream: bool
     prompt: str
+    marks: tuple[Mark, ...] = ()
+    """Where the caller asks for the prompt so far to be kept."""
 
 
 def read_ask(body: bytes, *, counting: bool = False) -> Ask:
@@ -47,7 +59,11 @@ def read_ask(body: bytes, *, counting: bool = False) -> Ask:
     if model not in _KNOWN:
         raise Refusal(404, f"model: {model[:128]}")
     _refuse_sampling(document, model)
-    return Ask(model, max_tokens, document.get("stream") is True, _prompt_text(document.get("system"), messages))
+    blocks = [*_blocks(document.get("system"), "system")]
+    for position, message in enumerate(messages):
+        blocks += _blocks(message["content"], f"messages.{position}.content")
+    prompt = "\n".join(text for text, _ in blocks)
+    return Ask(model, max_tokens, document.get("stream") is True, prompt, _marks(blocks))
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
@@ -107,16 +123,32 @@ def _refuse_sampling(document: dict[str, Any], model: str) -> None:
             raise Refusal(400, f"{name}: not supported by {model}")
 
 
-def _prompt_text(system: object, messages: list[dict[str, Any]]) -> str:
-    parts = [*_texts(system)]
-    for message in messages:
-        parts.extend(_texts(message["content"]))
-    return "\n".join(parts)
-
-
-def _texts(content: object) -> list[str]:
+def _blocks(content: object, place: str) -> list[tuple[str, float | None]]:
+    """Each text, and how long the prompt up to its end is to be kept."""
     if isinstance(content, str):
-        return [content]
+        return [(content, None)]
     if not isinstance(content, list):
         return []
-    return [block["text"] for block in content if isinstance(block, dict) and isinstance(block.get("text"), str)]
+    texts = [block for block in content if isinstance(block, dict) and isinstance(block.get("text"), str)]
+    return [(block["text"], _life_seconds(block.get("cache_control"), place)) for block in texts]
+
+
+def _life_seconds(mark: object, place: str) -> float | None:
+    if mark is None:
+        return None
+    life = mark.get("ttl") or "5m" if isinstance(mark, dict) and mark.get("type") == "ephemeral" else None
+    if life not in _LIVES_SECONDS:
+        raise Refusal(400, f"{place}.cache_control: Input should be of type 'ephemeral', ttl '5m' or '1h'")
+    return _LIVES_SECONDS[life]
+
+
+def _marks(blocks: list[tuple[str, float | None]]) -> tuple[Mark, ...]:
+    marks, characters = [], 0
+    for text, life_seconds in blocks:
+        characters += len(text)
+        if life_seconds is not None:
+            marks.append(Mark(characters, life_seconds))
+        characters += 1  # the joining line break
+    if len(marks) > _MOST_MARKS:
+        raise Refusal(400, f"A maximum of {_MOST_MARKS} blocks with cache_control may be provided. Found {len(marks)}.")
+    return tuple(marks)

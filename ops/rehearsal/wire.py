@@ -26,6 +26,8 @@ from anthropic.types import (
 from anthropic.types.model import Model
 from anthropic.types.raw_message_delta_event import Delta
 
+from streams.model.anthropic_catalogue import known_retirements
+
 KNOWN_MODELS: Final[tuple[str, ...]] = get_args(get_args(Model)[0])
 
 ERROR_TYPE_OF_STATUS: Final[dict[int, str]] = {
@@ -57,6 +59,23 @@ class Answer:
     stop_reason: str
     input_tokens: int
     output_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+    @property
+    def input_usage(self) -> dict[str, Any]:
+        """What the prompt counts, in the API's words: `input_tokens` is without what its cache read and wrote."""
+        hour = self.cache_write_1h_tokens
+        return {
+            "input_tokens": self.input_tokens,
+            "cache_creation_input_tokens": self.cache_write_tokens,
+            "cache_read_input_tokens": self.cache_read_tokens,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": self.cache_write_tokens - hour,
+                "ephemeral_1h_input_tokens": hour,
+            },
+        }
 
 
 def message_body(answer: Answer) -> bytes:
@@ -66,7 +85,7 @@ def message_body(answer: Answer) -> bytes:
 
 def sse_events(answer: Answer) -> Iterator[bytes]:
     """The answer as the API streams it: one item per server-sent event."""
-    opening = Usage.model_validate({**_no_cache(), "input_tokens": answer.input_tokens, "output_tokens": 1})
+    opening = Usage.model_validate({**answer.input_usage, "output_tokens": 1})
     start = Message(
         id=answer.message_id, content=[], model=answer.model, role="assistant", type="message", usage=opening
     )
@@ -77,9 +96,8 @@ def sse_events(answer: Answer) -> Iterator[bytes]:
         delta = TextDelta(text=piece, type="text_delta")
         yield _event(RawContentBlockDeltaEvent(delta=delta, index=0, type="content_block_delta"))
     yield _event(RawContentBlockStopEvent(index=0, type="content_block_stop"))
-    usage = MessageDeltaUsage.model_validate(
-        {**_no_cache(), "input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens}
-    )
+    told = {name: value for name, value in answer.input_usage.items() if name != "cache_creation"}
+    usage = MessageDeltaUsage.model_validate({**told, "output_tokens": answer.output_tokens})
     closing = Delta.model_validate({"stop_reason": answer.stop_reason})
     yield _event(RawMessageDeltaEvent(delta=closing, type="message_delta", usage=usage))
     yield _event(RawMessageStopEvent(type="message_stop"))
@@ -100,26 +118,29 @@ def token_count_body(input_tokens: int) -> bytes:
 @lru_cache(maxsize=1)
 def models_body() -> bytes:
     """The page of models that the rehearsal knows: all the SDK names."""
-    since = datetime(2026, 1, 1, tzinfo=UTC)
-    models = [
-        ModelInfo(
-            id=name,
-            created_at=since,
-            display_name=name.replace("-", " ").title(),
-            lifecycle="active",
-            max_input_tokens=1_000_000,
-            max_tokens=128_000,
-            type="model",
-        ).model_dump(mode="json")
-        for name in KNOWN_MODELS
-    ]
+    models = [_model_info(name).model_dump(mode="json") for name in KNOWN_MODELS]
     page = {"data": models, "has_more": False, "first_id": KNOWN_MODELS[0], "last_id": KNOWN_MODELS[-1]}
     return orjson.dumps(page)
 
 
+def _model_info(name: str) -> ModelInfo:
+    """Deprecated where the SDK says so, with its last day; never retired, so that no rehearsal depends on the date."""
+    last_day = known_retirements().get(name)
+    return ModelInfo(
+        id=name,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        display_name=name.replace("-", " ").title(),
+        lifecycle="active" if last_day is None else "deprecated",
+        retires_at=None if last_day is None else datetime(last_day.year, last_day.month, last_day.day, tzinfo=UTC),
+        max_input_tokens=1_000_000,
+        max_tokens=128_000,
+        type="model",
+    )
+
+
 @lru_cache(maxsize=1)
 def _message_template() -> dict[str, Any]:
-    usage = Usage.model_validate({**_no_cache(), "input_tokens": 0, "output_tokens": 0})
+    usage = Usage.model_validate({"input_tokens": 0, "output_tokens": 0})
     message = Message(
         id="msg_", content=[_text_block("")], model="claude", role="assistant", type="message", usage=usage
     )
@@ -134,16 +155,12 @@ def _filled_message(answer: Answer) -> dict[str, Any]:
         "content": [template["content"][0] | {"text": answer.text}],
         "stop_reason": answer.stop_reason,
         "stop_sequence": None,
-        "usage": template["usage"] | {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens},
+        "usage": {**template["usage"], **answer.input_usage, "output_tokens": answer.output_tokens},
     }
 
 
 def _text_block(text: str) -> TextBlock:
     return TextBlock(type="text", text=text, citations=None)
-
-
-def _no_cache() -> dict[str, Any]:
-    return {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
 
 
 def _pieces(text: str) -> Iterator[str]:

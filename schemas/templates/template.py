@@ -49,6 +49,11 @@ class Template:
     def reference(self) -> str:
         return f"{self.name}@{self.version}"
 
+    @property
+    def fixed_start(self) -> str:
+        """What `user` says before its first hole: the same in every prompt."""
+        return self.user.split("$", 1)[0]
+
     def check(self, variables: Mapping[str, str]) -> None:
         """Whether these variables fit. Raises TemplateError."""
         if missing := sorted(self.required - {name for name, value in variables.items() if value.strip()}):

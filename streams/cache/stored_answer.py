@@ -29,6 +29,8 @@ class StoredAnswer(BaseModel):
 
     answer: Answer
     model: str
+    requested_model: str | None = None
+    """Where `model` answered in its place."""
     usage: Usage
     cost_usd: Decimal | None
     paid_by: UUID
@@ -63,6 +65,8 @@ class CacheEntry(NamedTuple):
         """`left_out`: the values to be exchanged, where it is for everyone."""
         members = stored.model_dump(mode="json", exclude_none=True)
         shared = {name: members.pop(name) for name in ("answer", "model", "paid_by")}
+        if stored.requested_model is not None:
+            shared["requested_model"] = members.pop("requested_model")
         if stored.cost_usd is not None:
             shared["saved_usd"] = members["cost_usd"]
         validation = stored.validation

@@ -91,7 +91,7 @@ def _settlement(n: int, settlement: Settlement) -> Json:
 
 
 def _usage(usage: Usage) -> Json:
-    return {name: min(count, _MOST) for name, count in usage}
+    return {name: min(count, _MOST) for name, count in usage if count is not None}
 
 
 def _error(error: ErrorDetail) -> Json:

@@ -17,6 +17,7 @@ from streams.errors import ModelAmbiguous, ModelBusy, ModelError
 from streams.model.failures import classify
 from streams.model.plain_calls import Answer, ConnectionLimits, PlainCalls
 from streams.model.port import ModelPrompt, ModelReply
+from streams.model.prompt_marks import MARK
 from streams.model.rate_headers import rate_headers
 
 REQUEST_ID_HEADER: Final = "x-headrace-request-id"
@@ -124,7 +125,9 @@ def _client(api_key: str, base_url: str | None, options: AnthropicOptions) -> an
 
 def _body(prompt: ModelPrompt) -> dict[str, Any]:
     body: dict[str, Any] = {"model": prompt.model, "max_tokens": prompt.max_tokens, "messages": prompt.messages}
-    if prompt.system is not None:
+    if prompt.system is not None and prompt.marks_system:
+        body["system"] = [{"type": "text", "text": prompt.system, "cache_control": dict(MARK)}]
+    elif prompt.system is not None:
         body["system"] = prompt.system
     return body
 
@@ -141,6 +144,7 @@ def _reply(message: dict[str, Any], headers: Mapping[str, str], model_ms: int) -
                 output_tokens=used["output_tokens"],
                 cache_read_tokens=used.get("cache_read_input_tokens") or 0,
                 cache_write_tokens=used.get("cache_creation_input_tokens") or 0,
+                cache_write_1h_tokens=(used.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or None,
             ),
             model_ms=model_ms,
             limits=rate_headers(headers),

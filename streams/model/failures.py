@@ -14,13 +14,13 @@ import aiohttp
 import anthropic
 import httpx2
 
-from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused, ModelRejected
+from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused, ModelRejected, ModelUnavailable
 from streams.model.rate_headers import rate_headers
 
 MAX_RETRY_AFTER_SECONDS: Final = 300.0
 """A longer `retry-after` is cut to this: one mistaken header must not park the pipeline for days."""
 
-Meaning = Literal["limited", "busy", "paused", "rejected"]
+Meaning = Literal["limited", "busy", "paused", "unavailable", "rejected"]
 
 _MEANING_OF_CODE: Final[Mapping[str, Meaning]] = {
     "ramp_limit_exceeded": "limited",
@@ -52,6 +52,10 @@ _MEANING_OF_STATUS: Final[Mapping[int, Meaning]] = {
 _SPENT: Final = re.compile(
     r"reached your specified .*usage limit|spend(?:ing)? limit|credit balance is too low", re.IGNORECASE
 )
+# Nor has the refusal of a model: `model: claude-…` where it is unknown or retired, a sentence where it is not allowed.
+# Its id must stand there: a sentence about models in general is about the account, and pauses.
+_REFUSED_MODEL_STATUSES: Final = frozenset({403, 404, 410})
+_REFUSED_MODEL: Final = re.compile(r"^model: |\bclaude-[a-z0-9]", re.IGNORECASE)
 _LONGEST_MESSAGE: Final = 500
 
 _NEVER_SENT: Final = (
@@ -124,25 +128,37 @@ def _classify_status(error: anthropic.APIStatusError, now: datetime) -> ModelErr
             return ModelBusy(code, message, wait, limits=limits)
         case "paused":
             return ModelPaused(code, message)
+        case "unavailable":
+            return ModelUnavailable(code, message)
         case "rejected":
             return ModelRejected(code, message)
 
 
 def _meaning(error: anthropic.APIStatusError) -> Meaning:
     code = error.error_code
-    if code is not None:
-        if code in _MEANING_OF_CODE:
-            return _MEANING_OF_CODE[code]
-        if "spend_limit" in code:
-            return "paused"
+    if code is not None and code in _MEANING_OF_CODE:
+        return _MEANING_OF_CODE[code]
+    if code is not None and "spend_limit" in code:
+        return "paused"
+    if code is None and _refuses_model(error):
+        return "unavailable"
     if error.status_code in _MEANING_OF_STATUS:
         return _MEANING_OF_STATUS[error.status_code]
     if error.status_code >= 500:  # noqa: PLR2004 - server errors, 529 included
         return "busy"
+    return _meaning_of_refusal(error)
+
+
+def _meaning_of_refusal(error: anthropic.APIStatusError) -> Meaning:
     # Not in the API's shape: something else answers at that address, and it would refuse every request.
     if error.type is None or (error.status_code == 400 and _SPENT.search(error.api_message or "")):  # noqa: PLR2004
         return "paused"
     return "rejected"
+
+
+def _refuses_model(error: anthropic.APIStatusError) -> bool:
+    in_the_apis_shape = error.type is not None and error.status_code in _REFUSED_MODEL_STATUSES
+    return in_the_apis_shape and _REFUSED_MODEL.search(error.api_message or "") is not None
 
 
 def _number(text: str | None) -> float | None:

@@ -129,6 +129,16 @@ class ModelGate:
             scope.pause is None or (scope.probe is passage and self._now() >= scope.pause.until) for scope in scopes
         )
 
+    def is_broken(self, model: str) -> bool:
+        """Whether the breaker of `model` holds calls back: also while one call finds out whether it is over."""
+        scope = self._scopes.get(model)
+        return (
+            scope is not None
+            and scope.pause is not None
+            and scope.pause.reason == "breaker"
+            and not self._is_open(model)
+        )
+
     async def report(self, passage: Passage, error: ModelError | None) -> None:
         """How the call went: `None` for an answer, also for one that refused the request itself. Gives it back."""
         try:

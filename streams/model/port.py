@@ -16,6 +16,8 @@ class ModelPrompt:
     system: str | None
     messages: list[dict[str, Any]]
     request_id: str
+    marks_system: bool = False
+    """Whether the provider is to keep the prompt up to the end of `system`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class ModelReply:
 
 
 class Model(Protocol):
-    """One call per `answer`: an adapter never retries by itself."""
+    """At most one call that may be paid per `answer`: an adapter never repeats one by itself."""
 
     async def answer(self, prompt: ModelPrompt, deadline_seconds: float) -> ModelReply:
         """The reply, within `deadline_seconds` from now.

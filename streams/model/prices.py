@@ -52,11 +52,12 @@ class Override(BaseModel):
     output: OverrideRate
     cache_read: OverrideRate
     cache_write: OverrideRate
+    cache_write_1h: OverrideRate | None = None
 
-    @field_validator("input", "output", "cache_read", "cache_write", mode="before")
+    @field_validator("input", "output", "cache_read", "cache_write", "cache_write_1h", mode="before")
     @classmethod
     def _flat_rate(cls, value: object) -> object:
-        return value if isinstance(value, Mapping) else {"base": value}
+        return value if value is None or isinstance(value, Mapping) else {"base": value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +68,20 @@ class RateCard:
     output: Rate | None
     cache_read: Rate | None
     cache_write: Rate | None
+    cache_write_1h: Rate | None = None
 
     def cost_usd(self, usage: Usage) -> Decimal | None:
         """Exact, unrounded. None when a kind of token that was used has no rate."""
         # Tiers go by the whole prompt; our input_tokens leaves out the cached part, theirs includes it.
         prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+        for_an_hour = usage.cache_write_1h_tokens or 0
         total = Decimal(0)
         for rate, tokens in (
             (self.input, usage.input_tokens),
             (self.output, usage.output_tokens),
             (self.cache_read, usage.cache_read_tokens),
-            (self.cache_write, usage.cache_write_tokens),
+            (self.cache_write, usage.cache_write_tokens - for_an_hour),
+            (self.cache_write_1h, for_an_hour),
         ):
             if not tokens:
                 continue
@@ -121,8 +125,13 @@ def _shipped_book() -> PriceBook:
 
 
 def _overridden(entry: Override) -> RateCard:
+    hour = entry.cache_write_1h
     return RateCard(
-        entry.input.as_rate(), entry.output.as_rate(), entry.cache_read.as_rate(), entry.cache_write.as_rate()
+        entry.input.as_rate(),
+        entry.output.as_rate(),
+        entry.cache_read.as_rate(),
+        entry.cache_write.as_rate(),
+        None if hour is None else hour.as_rate(),
     )
 
 
@@ -132,4 +141,10 @@ def _snapshot_card(model: str, day: date) -> RateCard | None:
     except LookupError:
         return None
     prices = found.get_prices(datetime(day.year, day.month, day.day, tzinfo=UTC))
-    return RateCard(prices.input_mtok, prices.output_mtok, prices.cache_read_mtok, prices.cache_write_mtok)
+    return RateCard(
+        prices.input_mtok,
+        prices.output_mtok,
+        prices.cache_read_mtok,
+        prices.cache_write_mtok,
+        prices.cache_write_1h_mtok,
+    )

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
-_PREFIX: Final = "anthropic-ratelimit-"
+PREFIX: Final = "anthropic-ratelimit-"
 
 
 def rate_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Names in lower case."""
     lowered = ((name.lower(), text) for name, text in headers.items())
-    return {name: text for name, text in lowered if name.startswith(_PREFIX)}
+    return {name: text for name, text in lowered if name.startswith(PREFIX)}

@@ -3,10 +3,12 @@
 from streams.paying.outcomes import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, Paid, Withdrawn
 from streams.paying.payer import Payer
 from streams.paying.rules import PayingRules, PayingTools
+from streams.paying.stand_ins import FallbackPolicy
 
 __all__ = [
     "TOO_LATE",
     "Deferred",
+    "FallbackPolicy",
     "FleetOutcomeUnknown",
     "NotAnswered",
     "Paid",

@@ -5,15 +5,14 @@ before the call (as sent) and after it (as unknown); the ledger decides whether 
 """
 
 import asyncio
-from datetime import datetime
 from typing import Any, Final, Literal
 
-from schemas.result import Answer, ErrorDetail, Usage
+from schemas.result import ErrorDetail
 from streams import metrics
 from streams.admission import Work
 from streams.cache.stored_answer import CacheEntry, StoredAnswer
 from streams.cache.tiers import TieredCache
-from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelRejected
+from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelRejected, ModelUnavailable
 from streams.ledger.port import (
     Claimed,
     Ended,
@@ -28,17 +27,18 @@ from streams.ledger.port import (
     Wish,
 )
 from streams.model.gate import Passage
-from streams.model.port import Model, ModelPrompt, ModelReply
+from streams.model.port import Model, ModelPrompt
+from streams.model.prompt_marks import most_usage
 from streams.model.prompting import prompt_of
+from streams.paying.bought import Bought, stored_answer
 from streams.paying.entrance import Entrance
 from streams.paying.outcomes import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, Paid, Withdrawn
 from streams.paying.patient_ledger import insist
 from streams.paying.rules import Gate, PayingRules, PayingTools
+from streams.paying.stand_ins import StandIns
 from streams.request_key import request_key_of
 from streams.sharing import cache_key_for, entry_for, is_outdated, is_shared_by_a_fleet, served
-from streams.validation import checked
 
-_CHARACTERS_PER_TOKEN: Final = 3
 _UNKNOWN: Final = ErrorDetail(
     code="outcome_unknown",
     message="the request was sent and no answer was seen; it may have been paid, so it is not asked again. "
@@ -55,7 +55,8 @@ class Payer:
         self._ledger = ledger
         self._model = model
         self._gate = gate
-        self._entrance = Entrance(gate, tools.limiter)
+        self._stand_ins = StandIns(tools.fallback, gate.is_broken, tools.now)
+        self._entrance = Entrance(gate, tools.limiter, self._stand_ins)
         self._cache = cache
         self._rules = rules
         self._tools = tools
@@ -85,13 +86,14 @@ class Payer:
 
     async def _call(self, work: Work, claim: Claimed) -> Paid | None:
         """Call once under `claim`; None where the ledger is to be asked again."""
-        prompt = prompt_of(work.request, work.model)
-        sending = self._sending(work, claim, prompt)
+        prompt, sending = self._prepared(work, claim, work.model)
         admitted = await self._entrance.enter(work, prompt, lambda: self._is_wanted(work))
         if admitted is None:
             self._hand_back(work, sending)
             self._check(work)
             return None
+        if admitted.model != work.model:
+            prompt, sending = self._prepared(work, claim, admitted.model)
         try:
             if not await self._is_marked(work, sending):
                 return None
@@ -111,10 +113,11 @@ class Payer:
         self._entrance.answered(admitted, reply)
         self._tools.failpoints.reach("after_reply")
         metrics.MODEL_CALLS.labels("answered").inc()
-        tokens = {"input": reply.usage.input_tokens, "output": reply.usage.output_tokens}
-        metrics.observe_call(reply.model, reply.model_ms / 1000, tokens)
+        metrics.observe_call(reply.model, reply.model_ms / 1000, reply.usage)
         await self._gate.report(admitted.passage, None)
-        stored = self._stored(work, reply, started_at, attempts=work.attempts + claim.ambiguous + 1)
+        reason = None if admitted.model == work.model else self._stand_ins.reason(work)
+        bought = Bought(reply, started_at, work.attempts + claim.ambiguous + 1, reason)
+        stored = stored_answer(work, bought, self._rules, self._tools)
         return await self._settle_answer(sending, stored, entry_for(work, stored))
 
     async def _is_marked(self, work: Work, sending: Sending) -> bool:
@@ -144,6 +147,8 @@ class Payer:
         match error:
             case ModelAmbiguous():
                 await self._settle(_settlement(sending, "unknown"))
+            case ModelUnavailable() if self._stand_ins.note_refusal(work, sending.model):
+                await self._settle(_settlement(sending, "released", attempts=work.attempts))
             case ModelRejected():
                 await self._give_up(work, sending, error)
             case ModelBusy(limited=False):
@@ -244,39 +249,20 @@ class Payer:
             retry_ambiguous=self._rules.retry_ambiguous,
         )
 
+    def _prepared(self, work: Work, claim: Claimed, model: str) -> tuple[ModelPrompt, Sending]:
+        """A call of `model`, and its record."""
+        prompt = prompt_of(work.request, model, marks=self._rules.mark_prompts)
+        return prompt, self._sending(work, claim, prompt)
+
     def _sending(self, work: Work, claim: Claimed, prompt: ModelPrompt) -> Sending:
-        asked = len(prompt.system or "") + sum(len(str(turn["content"])) for turn in prompt.messages)
-        most = Usage(input_tokens=asked // _CHARACTERS_PER_TOKEN, output_tokens=prompt.max_tokens)
         return Sending(
             request_key_of(work),
             claim.epoch,
             self._tools.new_id(),
             work.request.request_id,
             work.request.tenant,
-            work.model,
-            self._tools.price(work.model, most),
-        )
-
-    def _stored(self, work: Work, reply: ModelReply, started_at: datetime, attempts: int) -> StoredAnswer:
-        cost_usd = self._tools.price(reply.model, reply.usage)
-        if cost_usd is None:
-            metrics.UNPRICED_CALLS.inc()
-        else:
-            metrics.COST_USD.inc(float(cost_usd))
-        completed_at = self._tools.now()
-        answer = Answer(text=reply.text, stop_reason=reply.stop_reason)
-        return StoredAnswer(
-            answer=answer,
-            model=reply.model,
-            usage=reply.usage,
-            cost_usd=cost_usd,
-            paid_by=work.request.request_id,
-            attempts=attempts,
-            started_at=started_at,
-            completed_at=completed_at,
-            model_ms=reply.model_ms,
-            expires_at=completed_at + self._tools.lifetime(work),
-            validation=checked(work.request, answer),
+            prompt.model,
+            self._tools.price(prompt.model, most_usage(prompt)),
         )
 
 

@@ -15,6 +15,7 @@ from streams.errors import ModelError
 from streams.failpoints import Failpoints
 from streams.limits import Limiter, NoLimiter
 from streams.model.gate import Passage
+from streams.paying.stand_ins import FallbackPolicy
 from streams.retries.policy import RetryPolicy
 
 Price = Callable[[str, Usage], Decimal | None]
@@ -32,6 +33,8 @@ class Gate(Protocol):
 
     def is_open_for(self, passage: Passage) -> bool: ...
 
+    def is_broken(self, model: str) -> bool: ...
+
 
 @dataclass(frozen=True, slots=True)
 class PayingRules:
@@ -43,6 +46,10 @@ class PayingRules:
     retry_ambiguous: bool = True
     first_poll: timedelta = timedelta(seconds=0.05)
     longest_poll: timedelta = timedelta(seconds=1)
+    stand_in_lifetime: timedelta = timedelta(minutes=5)
+    """How long an answer stays fresh, at most, that another model gave while a breaker was open."""
+    mark_prompts: bool = True
+    """Whether the provider is asked to keep what the prompts of a template share."""
 
     def poll_seconds(self, polls: int, jitter: float) -> float:
         """How long to wait for another's answer before asking the ledger for the `polls`-th time; jitter in [0, 1)."""
@@ -62,4 +69,5 @@ class PayingTools:
     random: Random
     failpoints: Failpoints
     limiter: Limiter = field(default_factory=NoLimiter)
+    fallback: FallbackPolicy = field(default_factory=FallbackPolicy)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -1,15 +1,21 @@
-"""What every model adapter promises: the scripted one, and the real one on the wire, lean and by the SDK's pipeline."""
+"""What every model adapter promises: the scripted one, the real one on the wire, lean and by the SDK's pipeline, and
+the one over several endpoints, with a single one of them: with more it asks elsewhere before it raises.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused, ModelRejected
+from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused, ModelRejected, ModelUnavailable
 from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
+from streams.model.balanced_model import BalancedModel
+from streams.model.endpoint import ClosableModel, Endpoint
 from streams.model.port import Model, ModelPrompt
+from streams.model.prices import cost_usd
 from streams.model.scripted import ScriptedModel
 from tests.rehearsal import RehearsalServer, rehearsal_server
 
@@ -30,7 +36,7 @@ def server() -> Iterator[RehearsalServer]:
         yield server
 
 
-@pytest.fixture(params=["scripted", "lean", "sdk", "streaming"])
+@pytest.fixture(params=["scripted", "lean", "sdk", "streaming", "balanced"])
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     if request.param == "scripted":
         scripted = ScriptedModel()
@@ -46,7 +52,9 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     options = AnthropicOptions(
         lean=request.param != "sdk", stream_above_tokens=0 if request.param == "streaming" else 21_333
     )
-    model = AnthropicModel("sk-test", server.url, options)
+    model: ClosableModel = AnthropicModel("sk-test", server.url, options)
+    if request.param == "balanced":
+        model = BalancedModel([Endpoint("only", model, "only")])
     yield Stage(
         model,
         lambda _, fault: server.set(faults=[{**fault, "count": 1}]),
@@ -134,3 +142,49 @@ async def test_a_deadline_that_passes_during_the_call_is_ambiguous(stage: Stage)
     with pytest.raises(ModelAmbiguous) as raised:
         await stage.model.answer(a_prompt(), 0.2)
     assert raised.value.code == "deadline_exceeded"
+
+
+LONG = "Write the complete configuration for one device. " * 60
+MARKED: dict[str, Any] = {"system": LONG, "marks_system": True}
+
+
+@pytest.mark.parametrize("param", ["lean", "sdk", "streaming", "balanced"])
+async def test_a_marked_system_text_is_written_then_read_and_told_in_the_usage(
+    server: RehearsalServer, param: str
+) -> None:
+    server.reset()
+    options = AnthropicOptions(lean=param != "sdk", stream_above_tokens=0 if param == "streaming" else 21_333)
+    model: ClosableModel = AnthropicModel(f"sk-{param}", server.url, options)
+    if param == "balanced":
+        model = BalancedModel([Endpoint("only", model, "only")])
+    try:
+        usages = [(await model.answer(replace(a_prompt(text), **MARKED), 10)).usage for text in ("one", "two")]
+    finally:
+        await model.close()
+    first, second = usages
+    assert first.cache_write_tokens == second.cache_read_tokens > 512
+    assert first.cache_read_tokens == second.cache_write_tokens == 0
+    billed = [Decimal(str(call["cost_usd"])) for call in server.ledger()]
+    assert billed == [cost_usd("claude-haiku-5-5", usage) for usage in usages]
+
+
+async def test_what_is_kept_for_an_hour_is_told_and_billed_as_such(server: RehearsalServer) -> None:
+    server.reset()
+    model = AnthropicModel("sk-hour", server.url)
+    block = {"type": "text", "text": LONG, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    prompt = replace(a_prompt(), messages=[{"role": "user", "content": [block]}])
+    try:
+        usage = (await model.answer(prompt, 10)).usage
+    finally:
+        await model.close()
+    assert usage.cache_write_1h_tokens == usage.cache_write_tokens > 512
+    assert [Decimal(str(call["cost_usd"])) for call in server.ledger()] == [cost_usd("claude-haiku-5-5", usage)]
+
+
+async def test_a_model_nobody_knows_is_unavailable_and_the_request_is_not_blamed(server: RehearsalServer) -> None:
+    model = AnthropicModel("sk-test", server.url)
+    try:
+        with pytest.raises(ModelUnavailable):
+            await model.answer(replace(a_prompt(), model="claude-nobody-9"), 10)
+    finally:
+        await model.close()

@@ -5,7 +5,7 @@ import io
 import json
 import urllib.parse
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 
 from ops.cli import run
+from ops.local.model_checks import model_checks
 from ops.migrations.apply import migrate_clickhouse
 from ops.topics import apply_topics
 from producers.uuid7 import uuid7
@@ -20,6 +21,7 @@ from schemas.fingerprint import fingerprint_of
 from schemas.result import PromptResult, Timing
 from schemas.topics import BULK_REQUESTS
 from streams.cache.port import cache_key_of
+from streams.settings import Settings
 from streams.sinks.clickhouse_store import ClickHouseStore
 from tests.answering_thread import answering
 from tests.builders import MODEL, an_entry
@@ -263,3 +265,11 @@ def test_a_cheap_run_is_published_unasked_and_a_confirmed_one_after_its_yes(
             assert run(["bulk", "run", str(file), "--timeout-seconds", "20", *options]) == 0
     assert len(taken) == 3
     assert capsys.readouterr().err.count("Publish?") == 1
+
+
+def test_the_doctor_looks_at_the_models_that_answered_in_the_last_day(keep: Keep) -> None:
+    keep(spent(), a_hit(model="claude-sonnet-4-5"), spent(model="claude-sonnet-4-5", minutes_ago=1500))
+    _, seen = model_checks(Settings(), date(2026, 11, 25))
+    assert (seen.name, seen.ok) == ("models seen", False)
+    assert seen.detail == "claude-sonnet-4-5 ends on 2026-11-30 (by the installed SDK)"
+    assert "cost report" in seen.fix

@@ -214,6 +214,7 @@ LABELS = {
     "operation",
     "code",
     "store",
+    "endpoint",
     "le",
     "verdict",
 }

@@ -11,14 +11,16 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
-from anthropic.types import Message
+from anthropic.types import Message, TextBlockParam
 
+from ops.local.model_checks import model_checks
 from schemas.result import Usage
 from schemas.templates import template_named
 from streams.errors import ModelAmbiguous, ModelBusy
 from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
 from streams.model.port import ModelPrompt
 from streams.model.prices import cost_usd
+from streams.settings import Settings
 from tests.rehearsal import RehearsalServer, rehearsal_server
 
 # One client: each one of httpx2 loads the certificates anew.
@@ -51,6 +53,10 @@ async def sdk(server: RehearsalServer) -> AsyncIterator[anthropic.AsyncAnthropic
 def a_body(content: str = "hello", **changed: Any) -> dict[str, Any]:
     body = {"model": MODEL, "max_tokens": 1024, "messages": [{"role": "user", "content": content}], **changed}
     return {name: value for name, value in body.items() if value is not None}
+
+
+def a_counted(content: str, **changed: Any) -> dict[str, Any]:
+    return {name: value for name, value in a_body(content, **changed).items() if name != "max_tokens"}
 
 
 def a_prompt(content: str = "hello", request_id: str = "r-1") -> ModelPrompt:
@@ -92,7 +98,23 @@ async def test_counting_tokens_agrees_with_what_is_billed(
 
 
 async def test_models_are_listed(sdk: anthropic.AsyncAnthropic) -> None:
-    assert MODEL in {model.id async for model in sdk.models.list()}
+    models = {model.id: model async for model in sdk.models.list()}
+    assert (models[MODEL].lifecycle, models[MODEL].retires_at) == ("active", None)
+    ending = models["claude-sonnet-4-5"]
+    assert ending.lifecycle == "deprecated"
+    assert ending.retires_at is not None
+
+
+def test_the_doctor_asks_the_api_which_models_end(server: RehearsalServer) -> None:
+    given = {
+        "ANTHROPIC_API_KEY": "rehearsal",
+        "ANTHROPIC_BASE_URL": server.url,
+        "clickhouse": "http://127.0.0.1:9",
+        "default_model": "claude-sonnet-4-5",
+    }
+    (check,) = model_checks(Settings.model_validate(given))
+    assert not check.ok
+    assert check.detail.endswith("(by the API)")
 
 
 def test_a_configuration_carries_what_was_asked_for(server: RehearsalServer) -> None:
@@ -301,6 +323,45 @@ def test_the_ledger_bills_every_answer_at_the_pipelines_price(server: RehearsalS
     assert Decimal(str(server.summary()["cost_usd"])) == expected
     assert len({call["prompt_sha256"] for call in calls}) == 3
     assert all("sk-test" not in str(call) for call in calls)
+
+
+USED = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+LONG = "Write the complete configuration for one device. " * 60
+
+
+async def test_a_marked_prompt_is_written_then_read_and_the_bill_is_the_pipelines_price(
+    sdk: anthropic.AsyncAnthropic, server: RehearsalServer
+) -> None:
+    system: list[TextBlockParam] = [{"type": "text", "text": LONG, "cache_control": {"type": "ephemeral"}}]
+    whole = await sdk.messages.count_tokens(**a_counted("one", system=LONG))
+    first = (await sdk.messages.create(**a_body("one", system=system))).usage
+    second = (await sdk.messages.create(**a_body("two", system=system))).usage
+    written, read = first.cache_creation_input_tokens or 0, second.cache_read_input_tokens or 0
+    assert written == read > 512
+    assert first.input_tokens + written == whole.input_tokens
+    calls = server.ledger()
+    assert [(call["cache_write_tokens"], call["cache_read_tokens"]) for call in calls] == [(written, 0), (0, read)]
+    usages = [Usage(**{name: call[name] for name in USED}) for call in calls]
+    expected = [cost_usd(MODEL, usage) for usage in usages]
+    assert [Decimal(str(call["cost_usd"])) for call in calls] == expected
+    assert (expected[1] or 0) < (expected[0] or 0)
+
+
+async def test_a_stream_tells_the_kept_tokens_as_well(sdk: anthropic.AsyncAnthropic) -> None:
+    system = [{"type": "text", "text": f"{LONG} Streamed.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    async with sdk.messages.stream(**a_body(system=system)) as stream:
+        used = (await stream.get_final_message()).usage
+    assert used.cache_creation is not None
+    assert used.cache_creation.ephemeral_1h_input_tokens == used.cache_creation_input_tokens
+    assert used.cache_creation_input_tokens
+
+
+@pytest.mark.parametrize("mark", [{"type": "forever"}, {"type": "ephemeral", "ttl": "2h"}, "ephemeral"])
+def test_a_mark_the_api_does_not_know_is_refused(server: RehearsalServer, mark: object) -> None:
+    system = [{"type": "text", "text": LONG, "cache_control": mark}]
+    assert posted(server, a_body(system=system)).status_code == 400
+    five = [{"type": "text", "text": LONG, "cache_control": {"type": "ephemeral"}}] * 5
+    assert posted(server, a_body(system=five)).status_code == 400
 
 
 def test_the_ledger_survives_a_restart_and_a_torn_last_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused, ModelRejected
+from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelPaused, ModelRejected, ModelUnavailable
 from streams.model.failures import MAX_RETRY_AFTER_SECONDS, classify, retry_after_seconds
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -80,6 +80,26 @@ def test_only_a_429_pauses_the_shared_limiter() -> None:
 )
 def test_a_400_for_spent_money_pauses_instead_of_blaming_the_request(message: str) -> None:
     assert type(classify(an_error(400, "invalid_request_error", message=message), NOW)) is ModelPaused
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "message"),
+    [
+        (404, "not_found_error", "model: claude-nobody-9"),
+        (404, "not_found_error", "The model claude-opus-4-1 was retired on 2026-08-05."),
+        (403, "permission_error", "Your API key does not have access to the model claude-mythos-5-2."),
+    ],
+)
+def test_a_refusal_that_names_the_model_is_of_the_model_alone(status: int, error_type: str, message: str) -> None:
+    assert type(classify(an_error(status, error_type, message=message), NOW)) is ModelUnavailable
+
+
+def test_a_refusal_that_names_no_model_is_of_the_key_or_the_request() -> None:
+    of_the_key = "Your API key does not have permission to use the specified resource."
+    assert type(classify(an_error(403, "permission_error", message=of_the_key), NOW)) is ModelPaused
+    of_the_account = "Your organization has been disabled from using models."
+    assert type(classify(an_error(403, "permission_error", message=of_the_account), NOW)) is ModelPaused
+    assert type(classify(an_error(404, "not_found_error", message="File not found: file_1"), NOW)) is ModelRejected
 
 
 def test_an_answer_that_is_not_the_apis_pauses_because_every_request_would_meet_it() -> None:

@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.admission import Work
-from streams.errors import ModelAmbiguous, ModelBusy, ModelPaused, ModelRejected
+from streams.errors import ModelAmbiguous, ModelBusy, ModelPaused, ModelRejected, ModelUnavailable
 from streams.ledger.port import RequestKey
-from streams.paying import Deferred, NotAnswered
+from streams.model.gate import GateRules
+from streams.paying import Deferred, FallbackPolicy, NotAnswered
 from streams.request_key import request_key_of
 from tests.answers_by_hand import turns
+from tests.builders import MODEL
 from tests.paying import PayingWorker, World, asked
 
 WORKERS = 3
@@ -24,7 +26,9 @@ FAILURES = [
     ModelPaused("authentication_error", "Who?"),
     ModelAmbiguous("connection_lost", "Gone."),
     ModelRejected("invalid_request_error", "No."),
+    ModelUnavailable("not_found_error", "model: nobody"),
 ]
+POLICIES = [FallbackPolicy(), FallbackPolicy({MODEL: ["claude-sonnet-5-5", "claude-opus-5-5"]})]
 outcomes = st.lists(st.sampled_from([None, None, None, *FAILURES]), max_size=6)
 
 
@@ -48,7 +52,8 @@ steps = st.builds(
 class History:
     """Requests, some answered at the same time, by workers that die and come back under a new name."""
 
-    def __init__(self, scripts: list[list[object]]) -> None:
+    def __init__(self, scripts: list[list[object]], fallback: FallbackPolicy) -> None:
+        self.fallback = fallback
         self.world = World()
         self.scripts = scripts
         self.answers: defaultdict[RequestKey, set[bytes]] = defaultdict(set)
@@ -58,7 +63,8 @@ class History:
     def started(self, index: int) -> PayingWorker:
         script = [f"answer of {index}" if each is None else each for each in self.scripts[index]]
         self.scripts[index] = []
-        return PayingWorker(*script, world=self.world)  # type: ignore[arg-type]
+        gate_rules = GateRules(failures_to_break=2)
+        return PayingWorker(*script, world=self.world, gate_rules=gate_rules, fallback=self.fallback)  # type: ignore[arg-type]
 
     async def answer(self, number: int, step: Step) -> None:
         """Let a request end, whatever it takes: redelivered where its worker died, brought back where it is to wait."""
@@ -106,11 +112,15 @@ class History:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(outcomes, min_size=WORKERS, max_size=WORKERS), st.lists(st.lists(steps, max_size=4), max_size=4))
+@given(
+    st.lists(outcomes, min_size=WORKERS, max_size=WORKERS),
+    st.lists(st.lists(steps, max_size=4), max_size=4),
+    st.sampled_from(POLICIES),
+)
 async def test_every_request_ends_and_every_key_is_paid_once_but_for_recorded_doubt(
-    scripts: list[list[object]], waves: list[list[Step]]
+    scripts: list[list[object]], waves: list[list[Step]], fallback: FallbackPolicy
 ) -> None:
-    history = History(scripts)
+    history = History(scripts, fallback)
     number = 0
     async with asyncio.timeout(20):
         for wave in waves:

@@ -46,6 +46,15 @@ def test_a_dated_id_has_the_price_of_its_model() -> None:
     assert cost_usd("claude-haiku-4-5-20251001", usage, NOW) == cost_usd("claude-haiku-4-5", usage, NOW)
 
 
+@pytest.mark.parametrize("model", ["claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-4-5"])
+def test_what_is_kept_for_an_hour_costs_twice_the_input(model: str) -> None:
+    for_an_hour = Usage(cache_write_tokens=1_000, cache_write_1h_tokens=1_000)
+    assert cost_usd(model, for_an_hour, NOW) == cost_usd(model, Usage(input_tokens=2_000), NOW)
+    half = Usage(cache_write_tokens=2_000, cache_write_1h_tokens=1_000)
+    both = [cost_usd(model, part, NOW) or Decimal(0) for part in (for_an_hour, Usage(cache_write_tokens=1_000))]
+    assert cost_usd(model, half, NOW) == sum(both)
+
+
 def an_override(since: str, rate: str) -> str:
     return f'{{"model": "m", "from": "{since}", "input": {rate}, "output": "2", "cache_read": "0", "cache_write": "0"}}'
 

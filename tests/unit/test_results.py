@@ -26,8 +26,14 @@ stored_answers = st.builds(
     StoredAnswer,
     answer=st.builds(Answer, text=st.text(), stop_reason=st.none() | st.text(max_size=20)),
     model=st.text(min_size=1, max_size=128),
+    requested_model=st.none() | st.text(min_size=1, max_size=128),
     usage=st.builds(
-        Usage, input_tokens=counts, output_tokens=counts, cache_read_tokens=counts, cache_write_tokens=counts
+        Usage,
+        input_tokens=counts,
+        output_tokens=counts,
+        cache_read_tokens=counts,
+        cache_write_tokens=counts,
+        cache_write_1h_tokens=st.none() | counts,
     ),
     cost_usd=st.none() | st.decimals(0, 10_000, places=9),
     paid_by=st.uuids(),
