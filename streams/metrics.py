@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 _LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 # OpenTelemetry's GenAI conventions name these two and their buckets.
@@ -97,6 +97,16 @@ LEDGER_SECONDS: Final = Histogram(
     "headrace_ledger_seconds", "One round trip to the ledger.", ["operation"], buckets=_LATENCY_BUCKETS
 )
 
+GATEWAY_SECONDS: Final = Histogram(
+    "headrace_gateway_seconds",
+    "Until an answer of the gateway began, by the route's pattern.",
+    ["route", "status"],
+    buckets=_LATENCY_BUCKETS,
+)
+GATEWAY_WAITING: Final = Gauge(
+    "headrace_gateway_waiting_requests", "Requests that wait for a worker, as the gateway sees them.", ["lane"]
+)
+
 _seen_models: set[str] = set()
 _MOST_MODELS: Final = 32
 
@@ -113,3 +123,8 @@ def observe_call(model: str, seconds: float, tokens: Mapping[str, int]) -> None:
 def observe_failed_call(error_type: str, seconds: float) -> None:
     """One call without an answer. What it asked for is the caller's text, so it is no label."""
     MODEL_SECONDS.labels("other", error_type).observe(seconds)
+
+
+def exposition() -> tuple[bytes, str]:
+    """All of this process's metrics in Prometheus' text format, and its media type."""
+    return generate_latest(), CONTENT_TYPE_LATEST

@@ -20,8 +20,9 @@ _PAUSE_SECONDS: Final = 0.25
 class HealingConnection:
     """Statements go one after the other. Works behind PgBouncer in transaction mode: nothing is prepared or kept."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, application_name: str = "headrace-ledger") -> None:
         self._dsn = dsn
+        self._application_name = application_name
         self._connection: psycopg.AsyncConnection | None = None
         self._connecting = asyncio.Lock()
         self._not_before = 0.0
@@ -57,7 +58,7 @@ class HealingConnection:
                 await cursor.execute(statement, parameters)
             return await cursor.fetchall() if cursor.description else []
         except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable):
-            raise LedgerUnavailable("Postgres has no ledger yet. Run: headrace migrate") from None
+            raise LedgerUnavailable("Postgres lacks tables of this version. Run: headrace migrate") from None
         except (psycopg.DataError, psycopg.ProgrammingError, psycopg.IntegrityError):
             raise
         except (psycopg.Error, OSError) as error:
@@ -75,7 +76,7 @@ class HealingConnection:
                 autocommit=True,
                 connect_timeout=_CONNECT_SECONDS,
                 prepare_threshold=None,
-                application_name="headrace-ledger",
+                application_name=self._application_name,
             )
             await self._connection.execute(f"SET statement_timeout = {_STATEMENT_MS}")
             self._not_before = 0.0
