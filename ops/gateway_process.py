@@ -31,7 +31,7 @@ async def run_gateway(settings: Settings) -> int:
     def end() -> None:
         log.info("ending")
         cut_off_after(settings.drain_seconds + _AFTER_DRAIN_SECONDS)
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
 
     def crash(error: BaseException) -> None:
         crashes.append(error)

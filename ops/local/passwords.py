@@ -36,7 +36,9 @@ def passwords_in(home: Path) -> Passwords:
 
 
 def _made() -> Passwords:
-    return Passwords(*(secrets.token_hex(length) for length in (8, 24, 24, 24, 24)), f"hr_{secrets.token_hex(24)}")
+    lengths = {"stack": 8, "valkey": 24, "postgres": 24, "clickhouse": 24, "gateway": 24}
+    made = {name: secrets.token_hex(length) for name, length in lengths.items()}
+    return Passwords(**made, gateway_key=f"hr_{secrets.token_hex(24)}")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ _DESCRIPTION: Final = "Requests for language models: accepted once the broker ha
 _TEMPLATE: Final = "#/components/schemas/{model}"
 _FRAMEWORKS_OWN: Final = ("HTTPValidationError", "ValidationError")
 _OPEN_TAG: Final = "operations"
-_KEYS: Final = [{"bearer": []}, {"basic": []}]
+_KEYS: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"basic": []}]
 
 
 def tell_openapi(app: FastAPI) -> None:

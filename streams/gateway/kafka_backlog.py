@@ -72,7 +72,7 @@ class BacklogQuestions:
     """Asks one broker, on connections that are kept. Not for two threads."""
 
     def __init__(self, bootstrap_servers: str) -> None:
-        common = {"bootstrap.servers": bootstrap_servers, "logger": logging.getLogger("headrace.kafka")}
+        common: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, "logger": logging.getLogger("headrace.kafka")}
         self._admin = AdminClient({**common, "client.id": "headrace-gateway"})
         # Read without joining, through consumers: the admin client's own call for a group's commits ends the process
         # with a segmentation fault while the broker still looks for its coordinator (confluentinc/librdkafka#5040).

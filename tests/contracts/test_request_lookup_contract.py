@@ -1,6 +1,6 @@
 """What every lookup of requests promises, asked of the one in memory and the one in Postgres."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -97,8 +97,8 @@ def a_row(tenant: str, status: str = "pending", seconds: float = 0, **given: Any
     return StoredRequest(request_id=identity, tenant=tenant, status=status, accepted_at=moment, **fields)
 
 
-def ids(found: list[Known] | Any) -> list[UUID]:
-    return [each.stored.request_id for each in found]
+def ids(found: Sequence[Known]) -> list[UUID]:
+    return [each.stored.request_id for each in found if each.stored is not None]
 
 
 @pytest.fixture
