@@ -27,7 +27,10 @@ class BacklogUnknownError(Exception):
 
 
 class KafkaBacklogReader:
-    """Tells `seen` or `missed` on the loop of `start`, through any outage."""
+    """Tells `seen` or `missed` on the loop of `start`, through any outage.
+
+    A topic that is widened is counted whole after the next start.
+    """
 
     def __init__(
         self,
