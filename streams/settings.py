@@ -19,7 +19,10 @@ MEBIBYTE = 1024 * 1024
 class Settings(BaseSettings):
     """One process's settings. Secrets are masked in every repr."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True)
+    # An error that repeats what was set would show a secret that is too short.
+    model_config = SettingsConfigDict(
+        env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     home: Path = Path(".headrace")
     """State of the local stack; `endpoints.json` in it fills what is not set."""
