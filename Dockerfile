@@ -24,7 +24,7 @@ ENV PATH=/opt/headrace/bin:$PATH \
     HEADRACE_METRICS_PORT=9464
 WORKDIR /home/headrace
 USER 10001
-EXPOSE 9464
+EXPOSE 9464 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=6 \
   CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['HEADRACE_METRICS_PORT'] + '/healthz', timeout=2)"]
 ENTRYPOINT ["headrace"]

@@ -41,6 +41,7 @@ check: $(STAMP) ## lint, format, types, the published contract, the import rules
 	$(BIN)/mypy
 	$(BIN)/mypy tests
 	$(BIN)/python -m schemas.documents --check
+	$(BIN)/python -m streams.gateway_documents --check
 	$(BIN)/python -m pytest -q tests/unit/test_imports.py
 
 bench: $(STAMP) ## the measurements of the README, each against its baseline

@@ -35,6 +35,9 @@ _MESSAGE_OF: Final = {
 }
 # Seen from the pipeline: an upstream system sends what is received here, a subscriber receives what is sent.
 _OPERATIONS: Final = (
+    ("gateway", "send", REQUESTS, "Publish a request that came over HTTP."),
+    ("gateway", "send", BULK_REQUESTS, "Publish a request that came over HTTP for the bulk lane."),
+    ("gateway", "send", CONTROL, "Publish that somebody cancels a request over HTTP."),
     ("worker", "receive", REQUESTS, "Answer the requests of the interactive lane."),
     ("worker", "receive", BULK_REQUESTS, "Answer the requests of the bulk lane."),
     ("worker", "send", RESULTS, "Publish the one terminal result of each request."),

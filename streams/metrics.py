@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 from schemas.result import Usage
 
@@ -116,6 +116,16 @@ LEDGER_SECONDS: Final = Histogram(
     "headrace_ledger_seconds", "One round trip to the ledger.", ["operation"], buckets=_LATENCY_BUCKETS
 )
 
+GATEWAY_SECONDS: Final = Histogram(
+    "headrace_gateway_seconds",
+    "Until an answer of the gateway began, by the route's pattern.",
+    ["route", "status"],
+    buckets=_LATENCY_BUCKETS,
+)
+GATEWAY_WAITING: Final = Gauge(
+    "headrace_gateway_waiting_requests", "Requests that wait for a worker, as the gateway sees them.", ["lane"]
+)
+
 _seen_models: set[str] = set()
 _MOST_MODELS: Final = 32
 
@@ -135,3 +145,8 @@ def observe_call(model: str, seconds: float, usage: Usage) -> None:
 def observe_failed_call(error_type: str, seconds: float) -> None:
     """One call without an answer. What it asked for is the caller's text, so it is no label."""
     MODEL_SECONDS.labels("other", error_type).observe(seconds)
+
+
+def exposition() -> tuple[bytes, str]:
+    """All of this process's metrics in Prometheus' text format, and its media type."""
+    return generate_latest(), CONTENT_TYPE_LATEST

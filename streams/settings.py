@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from schemas.identity import TENANT_PATTERN
 from streams.endpoint_settings import ModelEndpoints
 
 MEBIBYTE = 1024 * 1024
@@ -21,6 +22,7 @@ StandInModels = Annotated[tuple[str, ...], Field(max_length=5)]
 class Settings(BaseSettings):
     """One process's settings. Secrets are masked in every repr."""
 
+    # An error that repeats what was set would show a secret that is too short.
     model_config = SettingsConfigDict(
         env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
     )
@@ -107,6 +109,23 @@ class Settings(BaseSettings):
     confirm_above_usd: Annotated[float, Field(ge=0)] = 5.0
     """A bulk run that is expected to cost more asks first, where somebody sits at a terminal."""
 
+    postgres_replica: SecretStr | None = None
+    """Where the gateway reads requests from; none is `postgres` itself."""
+    gateway_host: str = "127.0.0.1"
+    gateway_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
+    gateway_secret: Annotated[SecretStr | None, Field(min_length=16)] = None
+    """Signs request ids; the same for all copies of the gateway. Without one, locally, each makes its own."""
+    gateway_key: Annotated[SecretStr | None, Field(min_length=16, max_length=256)] = None
+    """One API key of the tenant `local`, for the local stack. Refused in production."""
+    gateway_anonymous_tenant: Annotated[str | None, Field(pattern=TENANT_PATTERN)] = None
+    """Who calls the old `/api` routes without a key; none: nobody may."""
+    gateway_waiting_limit: Annotated[int, Field(ge=1)] = 10_000
+    """Requests of one lane that may wait; with more the gateway answers 503 and when to come again."""
+    gateway_tenant_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """The part of that limit which one tenant may fill; beyond it 429."""
+    gateway_confirm_seconds: Annotated[float, Field(ge=1, le=60)] = 5.0
+    """How long the broker may take to confirm a request; then the caller is told that its outcome is unknown."""
+
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """Where `/metrics` and `/healthz` answer; 0 takes a free port."""
     metrics_host: str = "127.0.0.1"
@@ -117,6 +136,12 @@ class Settings(BaseSettings):
     def _no_faults_in_production(self) -> Self:
         if self.failpoints and self.environment == "production":
             raise ValueError("HEADRACE_FAILPOINTS is for tests; unset it, or set HEADRACE_ENVIRONMENT=local")
+        return self
+
+    @model_validator(mode="after")
+    def _no_local_key_in_production(self) -> Self:
+        if self.gateway_key is not None and self.environment == "production":
+            raise ValueError("HEADRACE_GATEWAY_KEY is for the local stack; make keys by: headrace keys create")
         return self
 
     @property

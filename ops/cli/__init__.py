@@ -16,6 +16,7 @@ from ops.cli import (
     dead_letters,
     demo,
     doctor,
+    gateway,
     ledger,
     migrate,
     rehearse,
@@ -59,6 +60,7 @@ app.command("bench")(bench.bench)
 app.command("worker")(worker.worker)
 app.command("sink")(sink.sink)
 app.command("retries")(retries.retries)
+app.command("gateway")(gateway.gateway)
 app.command("migrate")(migrate.migrate)
 app.command("resume")(resume.resume)
 app.command("rehearse")(rehearse.rehearse)

@@ -23,6 +23,7 @@ class BenchName(StrEnum):
     savings = "savings"
     limits = "limits"
     fairness = "fairness"
+    gateway = "gateway"
     all = "all"
 
 
@@ -53,7 +54,7 @@ def bench(
 def _measured(name: BenchName, rounds: int, minutes: float) -> "Report":
     from rich.console import Console
 
-    from ops.bench import fairness, fleet, hits, limits, sinks, slow_model
+    from ops.bench import fairness, fleet, gateway, hits, limits, sinks, slow_model
     from ops.bench.report import Report
 
     runs: dict[BenchName, Callable[[int], Report]] = {
@@ -64,6 +65,7 @@ def _measured(name: BenchName, rounds: int, minutes: float) -> "Report":
         BenchName.savings: fleet.run_savings,
         BenchName.limits: lambda rounds: limits.run(rounds, limits.Size(minutes=minutes)),
         BenchName.fairness: lambda rounds: fairness.run(rounds, fairness.Size(seconds=60 * minutes)),
+        BenchName.gateway: gateway.run,
     }
     with Console(stderr=True).status(f"measuring {name}, {rounds} rounds"):
         return runs[name](rounds)

@@ -9,23 +9,36 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
-    """One per server; `stack` names this stack, so data kept elsewhere is not taken for another's."""
+    """One per server; `stack` names this stack, so data kept elsewhere is not taken for another's.
+
+    `gateway` signs request ids, `gateway_key` is the API key of this machine's user.
+    """
 
     stack: str
     valkey: str
     postgres: str
     clickhouse: str
+    gateway: str
+    gateway_key: str
 
 
 def passwords_in(home: Path) -> Passwords:
-    """What `secrets.json` says, made first if there is none."""
+    """What `secrets.json` says; what it lacks is made first, as in a home that an earlier version left."""
     path = home / "secrets.json"
     try:
-        return Passwords(**json.loads(path.read_text()))
+        known: dict[str, str] = json.loads(path.read_text())
     except FileNotFoundError:
-        made = Passwords(*(secrets.token_hex(length) for length in (8, 24, 24, 24)))
-        write_private(path, json.dumps(asdict(made), indent=1))
-        return made
+        known = {}
+    passwords = Passwords(**(asdict(_made()) | known))
+    if asdict(passwords) != known:
+        write_private(path, json.dumps(asdict(passwords), indent=1))
+    return passwords
+
+
+def _made() -> Passwords:
+    lengths = {"stack": 8, "valkey": 24, "postgres": 24, "clickhouse": 24, "gateway": 24}
+    made = {name: secrets.token_hex(length) for name, length in lengths.items()}
+    return Passwords(**made, gateway_key=f"hr_{secrets.token_hex(24)}")
 
 
 def write_private(path: Path, text: str) -> None:

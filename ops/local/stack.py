@@ -4,8 +4,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ops.local import clickhouse, kafka, postgres, rehearsal, valkey
+from ops.local import clickhouse, gateway, kafka, postgres, rehearsal, valkey
 from ops.local.clickhouse import clickhouse_server
+from ops.local.gateway import GatewayPlace
 from ops.local.home import Home
 from ops.local.kafka import kafka_server
 from ops.local.part import Command, Kind, Part, Server, Stop
@@ -33,6 +34,16 @@ class _Headrace:
     def command(self, *arguments: str, **more: str) -> Command:
         return Command((sys.executable, "-m", "ops.cli", *arguments), self.environment | more)
 
+    def gateway(self, place: GatewayPlace) -> Part:
+        return Part(
+            "gateway",
+            "gateway",
+            self.command("gateway", **place.environment()),
+            place.address,
+            lambda: answers_http(place.readiness),
+            Stop(grace_seconds=self.drain_seconds + _AFTER_DRAIN_SECONDS),
+        )
+
     def part(self, name: str, kind: Kind, *arguments: str) -> Part:
         port = choose_port()
         own = {"HEADRACE_METRICS_PORT": str(port), "HEADRACE_WORKER_NAME": name}
@@ -50,7 +61,7 @@ class _Headrace:
 
 
 def whole_stack(home: Home, settings: Settings, workers: int) -> Plan:
-    """Servers, migrations and topics, the model unless one is set, workers, sinks."""
+    """Servers, migrations and topics, the model unless one is set, workers, sinks, the gateway."""
     servers = _servers(home)
     rehearsed = settings.model_url is None and settings.model_key is None and not settings.model_endpoints
     endpoints = {name: server.endpoint for name, server in servers.items()}
@@ -61,6 +72,8 @@ def whole_stack(home: Home, settings: Settings, workers: int) -> Plan:
         endpoints["model"] = rehearsing.endpoint
     elif settings.model_url is not None:
         endpoints["model"] = settings.model_url
+    place = _gateway_place(home)
+    endpoints["gateway"] = place.url
     ours = _Headrace(_environment(home, endpoints, rehearsed=rehearsed), settings.drain_seconds)
     ready = ("migrate", "topics", "valkey", *(part.name for part in model))
     steps = (
@@ -72,8 +85,14 @@ def whole_stack(home: Home, settings: Settings, workers: int) -> Plan:
         Step(ours.part("retries", "retries", "retries"), ready),
         Step(ours.part("sink-clickhouse", "sink", "sink", "clickhouse"), ready),
         Step(ours.part("sink-postgres", "sink", "sink", "postgres"), ready),
+        Step(ours.gateway(place), ready),
     )
     return Plan(steps, endpoints, rehearsed)
+
+
+def _gateway_place(home: Home) -> GatewayPlace:
+    passwords = passwords_in(home.root)
+    return GatewayPlace(choose_port(gateway.USUAL_PORT), passwords.gateway_key, passwords.gateway)
 
 
 def _servers(home: Home) -> dict[str, Server]:

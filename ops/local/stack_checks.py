@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from ops.local import clickhouse, kafka, postgres, rehearsal, valkey
+from ops.local import clickhouse, gateway, kafka, postgres, rehearsal, valkey
 from ops.local.checks import Check
 from ops.local.home import Home
 from ops.local.ports import accepts_connections
@@ -16,6 +16,7 @@ _USUAL_PORTS = {
     "postgres": postgres.USUAL_PORT,
     "clickhouse": clickhouse.USUAL_PORT,
     "rehearsal": rehearsal.USUAL_PORT,
+    "gateway": gateway.USUAL_PORT,
 }
 
 

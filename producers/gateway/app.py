@@ -6,6 +6,8 @@ from typing import Final
 
 from fastapi import APIRouter, FastAPI
 
+from producers.gateway.measuring import Measured, Observe
+from producers.gateway.openapi import tell_openapi
 from producers.gateway.problems import tell_problems
 
 TITLE: Final = "Headrace gateway"
@@ -20,10 +22,15 @@ async def no_lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def gateway_app(routers: Sequence[APIRouter], lifespan: Lifespan = no_lifespan) -> FastAPI:
-    """The application of `routers`; `lifespan` opens and closes what they stand on."""
+def gateway_app(
+    routers: Sequence[APIRouter], lifespan: Lifespan = no_lifespan, observe: Observe | None = None
+) -> FastAPI:
+    """The application of `routers`; `lifespan` opens and closes what they stand on, `observe` is told each answer."""
     app = FastAPI(title=TITLE, version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     for router in routers:
         app.include_router(router)
     tell_problems(app)
+    tell_openapi(app)
+    if observe is not None:
+        app.add_middleware(Measured, observe=observe)
     return app

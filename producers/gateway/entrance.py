@@ -18,11 +18,17 @@ EntranceCheck = Callable[[Request], Awaitable[Caller]]
 """A dependency of a route: the caller, who may do what the route does. Raises Problem 401, 403, 503."""
 
 
-def lets_in(keys: KeyRing, scope: Scope) -> EntranceCheck:
-    """Lets in whoever shows a valid key with `scope` (or `admin`), as a bearer token or as a password of basic auth."""
+def lets_in(keys: KeyRing, scope: Scope, anonymous: Caller | None = None) -> EntranceCheck:
+    """Lets in whoever shows a valid key with `scope` (or `admin`), as a bearer token or as a password of basic auth.
+
+    `anonymous` is who calls without any credentials; None lets nobody in without.
+    """
 
     async def check(request: Request) -> Caller:
-        secret = _secret_of(request.headers.get("authorization"))
+        authorization = request.headers.get("authorization")
+        if authorization is None and anonymous is not None:
+            return anonymous
+        secret = _secret_of(authorization)
         if secret is None:
             raise _unknown("no API key was shown")
         try:

@@ -27,13 +27,14 @@ Rows = list[tuple[Any, ...]]
 class HealingConnection:
     """Statements go one after the other. Works behind PgBouncer in transaction mode: nothing is prepared or kept."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, application_name: str = "headrace-ledger") -> None:
         self._dsn = dsn
+        self._application_name = application_name
         self._session: _Session | None = None
 
     async def ask(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Rows:
         """One statement, one round trip, durable when it returns. Raises LedgerUnavailable: it may have been done."""
-        session = self._session = self._session or _Session(self._dsn)
+        session = self._session = self._session or _Session(self._dsn, self._application_name)
         asking = session.thread.run(lambda: session.ask(statement, parameters))
         done, _ = await asyncio.wait({asking}, timeout=SILENCE_SECONDS + _CONNECT_SECONDS)
         if not done:
@@ -58,9 +59,10 @@ class HealingConnection:
 class _Session:
     """What the thread does; nothing else touches the connection."""
 
-    def __init__(self, dsn: str) -> None:
-        self.thread = SideThread("ledger")
+    def __init__(self, dsn: str, application_name: str) -> None:
+        self.thread = SideThread(application_name)
         self._dsn = dsn
+        self._application_name = application_name
         self._connection: psycopg.Connection | None = None
         self._not_before = 0.0
 
@@ -74,7 +76,7 @@ class _Session:
                 cursor.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
         except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable):
-            raise LedgerUnavailable("Postgres has no ledger yet. Run: headrace migrate") from None
+            raise LedgerUnavailable("Postgres lacks tables of this version. Run: headrace migrate") from None
         except (psycopg.DataError, psycopg.ProgrammingError, psycopg.IntegrityError):
             raise
         except (psycopg.Error, OSError) as error:
@@ -96,7 +98,7 @@ class _Session:
                 autocommit=True,
                 connect_timeout=_CONNECT_SECONDS,
                 prepare_threshold=None,
-                application_name="headrace-ledger",
+                application_name=self._application_name,
             )
             connection.execute(f"SET statement_timeout = {_STATEMENT_MS}")
             self._connection, self._not_before = connection, 0.0

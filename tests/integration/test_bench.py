@@ -3,6 +3,7 @@
 import psutil
 import pytest
 
+from ops.bench import gateway, wrk
 from ops.bench.fleet import run_fleet
 from ops.bench.hits import Size, run
 
@@ -26,3 +27,14 @@ def test_fleet_pays_less_than_asking_for_every_request_and_gives_the_same_answer
     assert [bar.value for bar in report.bars[1:]] == [0, 0]
     cached, baseline = report.rows
     assert cached["calls"] < baseline["calls"] == 150
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(not wrk.is_installed(), reason="the load is wrk's; on Debian: apt-get install wrk")
+def test_gateway_is_measured_without_a_failed_answer() -> None:
+    report = gateway.run(1, gateway.Size(seconds=1, warm_up_seconds=0.5, connections=(4,), rows=2_000))
+    values = {bar.name: bar.value for bar in report.bars}
+    assert values["gateway_failed_answers"] == 0
+    assert values["gateway_submit_per_second"] > 0
+    assert values["gateway_status_p99_ms"] > 0

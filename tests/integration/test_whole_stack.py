@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
+import httpx2
 import psutil
 import psycopg
 import pytest
@@ -69,7 +70,7 @@ def test_status_tells_every_part_and_the_lag_in_the_promised_shape(home: Home) -
     assert all(set(part) == {"name", "kind", "pid", "address", "healthy"} for part in status["parts"])
     assert all(part["healthy"] is True and isinstance(part["pid"], int) for part in status["parts"])
     servers = {"kafka", "valkey", "postgres", "clickhouse", "rehearsal"}
-    ours = {"worker-1", "worker-2", "sink-clickhouse", "sink-postgres"}
+    ours = {"worker-1", "worker-2", "sink-clickhouse", "sink-postgres", "gateway"}
     assert {part["name"] for part in status["parts"]} >= servers | ours
     assert {"llm.requests", "llm.requests.bulk", "llm.results"} <= status["lag"].keys()
     assert set(status["lag"].values()) == {0}
@@ -101,6 +102,28 @@ def test_a_submitted_request_is_answered_and_found_in_both_stores(home: Home) ->
     with psycopg.connect(endpoints["postgres"], autocommit=True) as lookups:
         row = "SELECT status, cost_usd::text FROM requests WHERE request_id = %(id)s"
         until(lambda: lookups.execute(row, wanted).fetchone() == ("completed", result["cost_usd"]))
+
+
+def test_the_gateways_url_is_what_a_standard_client_takes(home: Home) -> None:
+    place = next(part for part in status_of(home)["parts"] if part["kind"] == "gateway")
+    url = endpoints_of(home)["gateway"]
+    assert url.endswith(f"@{place['address']}")
+    with httpx2.Client(base_url=url, trust_env=False, timeout=20) as client:
+        accepted = client.post("/v1/requests", json={"prompt": "Which VLAN is native on core-sw-09?"})
+        assert accepted.status_code == 202, accepted.text
+
+        def is_completed() -> bool:
+            told = client.get(accepted.headers["location"])
+            assert told.status_code == 200, told.text
+            return bool(told.json()["status"] == "completed")
+
+        until(is_completed)
+        told = client.get(accepted.headers["location"]).json()
+        assert told["answer"]["text"]
+        assert (told["source"], told["attempts"], told["lane"]) == ("model", 1, "interactive")
+        assert float(told["cost_usd"]) > 0
+        listed = client.get("/v1/requests", params={"status": "completed"}).json()["requests"]
+        assert [each["request_id"] for each in listed] == [accepted.json()["request_id"]]
 
 
 def test_a_second_up_is_refused_and_names_the_next_command(home: Home) -> None:

@@ -20,11 +20,12 @@ COMMANDS = {
     "retries": "retries",
     "sink-clickhouse": "sink clickhouse",
     "sink-postgres": "sink postgres",
+    "gateway": "gateway",
     "rehearsal": "rehearse --host 0.0.0.0 --port 8787",
     "topics": "topics apply",
     "migrate": "migrate",
 }
-SECRETS = ("POSTGRES_PASSWORD", "CLICKHOUSE_PASSWORD", "VALKEY_PASSWORD", "ANTHROPIC_API_KEY")
+SECRETS = ("POSTGRES_PASSWORD", "CLICKHOUSE_PASSWORD", "VALKEY_PASSWORD", "GATEWAY_SECRET", "ANTHROPIC_API_KEY")
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -109,7 +110,8 @@ def test_prometheus_scrapes_every_process() -> None:
     }
     assert found.keys() == OURS.keys() - ONE_SHOT
     for name, port in found.items():
-        assert f":{port}/healthz" in SERVICES[name]["healthcheck"]["test"][-1]
+        health = "livez" if name == "gateway" else "healthz"
+        assert f":{port}/{health}" in SERVICES[name]["healthcheck"]["test"][-1]
 
 
 def test_the_image_is_pinned_hash_locked_and_not_root() -> None:

@@ -48,11 +48,11 @@ HOMES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("streams/metrics.py", "streams/health.py", "streams/wiring.py", "ops/*"),
     "structlog": ("streams/logs.py",),
     # The gateway, its limits, its clients.
-    "fastapi": ("producers/gateway/*.py", "streams/gateway_wiring.py"),
+    "fastapi": ("producers/gateway/*.py", "streams/gateway_wiring.py", "ops/bench/bare_gateway.py"),
     "starlette": ("producers/gateway/*.py", "streams/gateway_wiring.py"),
     "throttled": ("streams/*/redis_*.py", "streams/*/memory_*.py"),
     # Operations alone.
-    "granian": ("ops/cli/*", "ops/gateway_process.py"),
+    "granian": ("ops/gateway_process.py", "ops/bench/bare_gateway.py"),
     "typer": ("ops/cli/*",),
     "rich": ("ops/*",),
     "psutil": ("ops/*",),

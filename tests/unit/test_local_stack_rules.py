@@ -1,5 +1,6 @@
 """The local stack's decisions, without a process."""
 
+import json
 import os
 import socket
 import subprocess
@@ -48,8 +49,17 @@ def test_a_home_has_one_holder(tmp_path: Path) -> None:
 def test_passwords_are_made_once_and_differ(tmp_path: Path) -> None:
     made = passwords_in(tmp_path)
     assert passwords_in(tmp_path) == made
-    assert len({made.stack, made.valkey, made.postgres, made.clickhouse}) == 4
+    assert len({made.stack, made.valkey, made.postgres, made.clickhouse, made.gateway, made.gateway_key}) == 6
     assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_home_of_an_earlier_version_keeps_its_passwords_and_gets_those_it_lacks(tmp_path: Path) -> None:
+    earlier = {"stack": "a", "valkey": "b", "postgres": "c", "clickhouse": "d"}
+    (tmp_path / "secrets.json").write_text(json.dumps(earlier))
+    passwords = passwords_in(tmp_path)
+    assert (passwords.stack, passwords.valkey, passwords.postgres, passwords.clickhouse) == ("a", "b", "c", "d")
+    assert passwords.gateway_key.startswith("hr_")
+    assert passwords_in(tmp_path) == passwords
 
 
 @pytest.mark.parametrize(("count", "expected"), [(0, []), (2, ["b", "c"]), (9, ["a", "b", "c"])])

@@ -1,0 +1,166 @@
+"""The composition root of the gateway: which adapter stands behind which port."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, FastAPI
+
+from producers.gateway.app import gateway_app
+from producers.gateway.budgets import BudgetCheck, NoBudgets
+from producers.gateway.callers import Caller, KeyId, KeyRing
+from producers.gateway.cancelling import Canceller
+from producers.gateway.device_desk import DeviceDesk
+from producers.gateway.device_routes import device_health_routes, device_routes
+from producers.gateway.front_desk import FrontDesk
+from producers.gateway.health import Health
+from producers.gateway.health_routes import document_routes, health_routes
+from producers.gateway.idempotency import IdempotencyStore
+from producers.gateway.ids import SignedIds
+from producers.gateway.load import Load
+from producers.gateway.lookup import RequestLookup
+from producers.gateway.quotas import NoQuotas, Quotas
+from producers.gateway.request_routes import request_routes
+from producers.gateway.status import StatusDesk
+from producers.gateway.submit_routes import submit_routes
+from producers.gateway.submitting import Submitter
+from producers.gateway.waiting import NoResults, ResultWaiter
+from producers.kafka_publisher import KafkaPublisher
+from producers.publisher import Publisher
+from schemas.topics import Lane
+from streams import metrics
+from streams.background import Background
+from streams.gateway.kafka_backlog import KafkaBacklogReader
+from streams.gateway.local_keys import LocalKeys
+from streams.gateway.postgres_idempotency import PostgresIdempotency
+from streams.gateway.postgres_lookup import PostgresLookup
+from streams.gateway.postgres_queues import PostgresQueues
+from streams.gateway.queue_load import Backlog, Limits, QueueLoad
+from streams.logs import logger_named
+from streams.settings import Settings
+
+log = logger_named("gateway")
+
+Crash = Callable[[BaseException], None]
+
+# A caller waits for it: much shorter than for a worker's results.
+_LINGER_MS = 2
+
+
+class MissingSecretError(Exception):
+    """The gateway's secret is not set; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything that routes stand on."""
+
+    ids: SignedIds
+    publisher: Publisher
+    keys: KeyRing
+    quotas: Quotas
+    budgets: BudgetCheck
+    waiter: ResultWaiter
+    idempotency: IdempotencyStore
+    lookup: RequestLookup
+    load: Load
+    health: Health
+    default_model: str
+    anonymous: Caller | None = None
+
+
+def routers_of(ports: Ports) -> list[APIRouter]:
+    """All routes of the gateway, each over its service."""
+    submitter = Submitter(ports.ids, ports.publisher, ports.idempotency, ports.budgets, ports.load, ports.default_model)
+    desk = StatusDesk(ports.ids, ports.lookup, _now)
+    front = FrontDesk(submitter, ports.quotas, ports.waiter, desk)
+    devices = DeviceDesk(front, submitter, desk)
+    return [
+        submit_routes(front, ports.keys),
+        request_routes(desk, Canceller(ports.publisher, desk, _now), ports.keys),
+        device_routes(devices, ports.keys, ports.anonymous),
+        device_health_routes(ports.health),
+        health_routes(ports.health, metrics.exposition),
+        document_routes(),
+    ]
+
+
+def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
+    """The application on the real servers, which it reaches once it is started. Raises MissingSecretError."""
+    postgres = settings.postgres.get_secret_value()
+    load = QueueLoad(Limits(settings.gateway_waiting_limit, settings.gateway_tenant_share), time.monotonic)
+    queues = PostgresQueues(postgres, load.is_pressed, load.note_tenants)
+    publisher = KafkaPublisher(
+        settings.kafka,
+        delivery_timeout_seconds=settings.gateway_confirm_seconds,
+        **{"linger.ms": _LINGER_MS, "client.id": "headrace-gateway"},
+    )
+    idempotency = PostgresIdempotency(postgres)
+    lookup = PostgresLookup((settings.postgres_replica or settings.postgres).get_secret_value())
+    ports = Ports(
+        ids=SignedIds(_secret(settings)),
+        publisher=publisher,
+        keys=_keys(settings),
+        quotas=NoQuotas(),
+        budgets=NoBudgets(),
+        waiter=NoResults(),
+        idempotency=idempotency,
+        lookup=lookup,
+        load=load,
+        health=Health({"kafka": lambda: load.broker_problem}, {"postgres": lambda: queues.problem}),
+        default_model=settings.default_model,
+        anonymous=_anonymous(settings),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        backlog = KafkaBacklogReader(settings.kafka, lambda seen: _note(load, seen), load.note_broker_away)
+        background = Background(on_crash)
+        backlog.start()
+        background.start(queues.follow)
+        background.start(idempotency.forget_expired)
+        try:
+            yield
+        finally:
+            await publisher.close()
+            await background.aclose()
+            await backlog.close()
+            for adapter in (queues, idempotency, lookup):
+                await adapter.aclose()
+
+    return gateway_app(routers_of(ports), lifespan, _observe)
+
+
+def _keys(settings: Settings) -> KeyRing:
+    return LocalKeys(settings.gateway_key.get_secret_value() if settings.gateway_key else None)
+
+
+def _secret(settings: Settings) -> bytes:
+    if settings.gateway_secret is not None:
+        return settings.gateway_secret.get_secret_value().encode()
+    if settings.environment == "production":
+        raise MissingSecretError("HEADRACE_GATEWAY_SECRET is not set: 16 bytes or more, the same for every copy")
+    log.warning("gateway_secret_made_up", next_step="set HEADRACE_GATEWAY_SECRET where more than one copy runs")
+    return secrets.token_bytes(32)
+
+
+def _anonymous(settings: Settings) -> Caller | None:
+    tenant = settings.gateway_anonymous_tenant
+    return None if tenant is None else Caller(KeyId("anonymous"), tenant, frozenset({"submit", "read"}))
+
+
+def _note(load: QueueLoad, seen: Mapping[Lane, Backlog]) -> None:
+    load.note_backlogs(seen)
+    for lane, backlog in seen.items():
+        metrics.GATEWAY_WAITING.labels(lane).set(backlog.waiting)
+
+
+def _observe(route: str, status: int, seconds: float) -> None:
+    metrics.GATEWAY_SECONDS.labels(route, status).observe(seconds)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
