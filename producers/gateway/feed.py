@@ -1,10 +1,8 @@
-"""Results as they come: the ports that `?wait=` and the event streams stand on, and how they refuse."""
+"""Results as they come: the port that the event streams stand on, and how it refuses."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
-from uuid import UUID
 
 from schemas.result import PromptResult
 
@@ -43,22 +41,6 @@ class PositionGoneError(Exception):
 
 class FeedUnavailableError(Exception):
     """Results cannot be followed now: not connected yet, or too many follow them already."""
-
-
-class Expectation(Protocol):
-    """One result that somebody waits for."""
-
-    async def wait(self, seconds: float) -> PromptResult | None:
-        """The result, also when it came before this was called; None when it did not come in time."""
-        ...
-
-
-class ResultWaiter(Protocol):
-    """Knows when a request's result comes."""
-
-    def expecting(self, tenant: str, request_id: UUID) -> AbstractContextManager[Expectation]:
-        """From now on that result is caught: enter this before the request is published."""
-        ...
 
 
 class ResultFeed(Protocol):

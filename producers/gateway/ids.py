@@ -8,7 +8,6 @@ like no id at all; and the lines of one job lie in one range of ids, in their or
 what is said of an id without a row: forging one (1 in 16 million) shows its own tenant a request that never was.
 """
 
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -61,7 +60,7 @@ class SignedIds:
     def _signed(self, tenant: str, unix_ms: int, random: int, number: int) -> UUID:
         body = random << NUMBER_BITS | number
         stated = f"{tenant}\0{unix_ms}\0{body}".encode()
-        digest = hmac.new(self._secret, stated, hashlib.sha256).digest()
+        digest = hmac.digest(self._secret, stated, "sha256")
         signature = int.from_bytes(digest[:8], "big") >> (64 - _SIGNATURE_BITS)
         return uuid7(unix_ms, body << _SIGNATURE_BITS | signature)
 

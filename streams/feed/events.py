@@ -1,4 +1,4 @@
-"""One record of the results topic as the feed keeps it: whose it is, and its bytes, decoded only when somebody wants it."""
+"""One record of the results topic as the feed keeps it: whose it is, and its bytes; decoded when somebody wants it."""
 
 from typing import Final
 

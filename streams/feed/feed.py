@@ -7,16 +7,16 @@ from typing import Final
 from uuid import UUID
 
 from producers.gateway.feed import (
-    Expectation,
     FeedUnavailableError,
     InvalidPositionError,
     PositionGoneError,
     Wanted,
 )
 from producers.gateway.sse import HEARTBEAT_SECONDS, frame, heartbeat, opening
+from producers.gateway.waiting import Expected
 from schemas.result import PromptResult
 from streams.feed.hub import Hub
-from streams.feed.past import Past
+from streams.feed.past import Past, Piece
 from streams.feed.positions import EventIds, Position, furthest, reaches
 from streams.feed.subscriber import Frames, Subscriber
 
@@ -40,10 +40,10 @@ class LiveFeed:
         return self._open
 
     @contextmanager
-    def expecting(self, tenant: str, request_id: UUID) -> Iterator[Expectation]:
+    def expecting(self, tenant: str, request_id: UUID) -> Iterator[Expected]:
         """See ResultWaiter."""
         with self._hub.awaiting(tenant, request_id) as future:
-            yield _Expected(future)
+            yield _Listening(future)
 
     async def subscribe(self, tenant: str, wanted: Wanted, last_event_id: str | None) -> AsyncIterator[bytes]:
         """See ResultFeed."""
@@ -72,10 +72,7 @@ class LiveFeed:
         try:
             yield opening(self._ids.encode(tenant, position))
             while not self._hub.ring.covers(position):
-                until = furthest(position, self._hub.ring.head)
-                piece = await self._past.read(tenant, position, until)
-                if piece.reached == position:
-                    raise FeedUnavailableError
+                piece = await self._older(tenant, position)
                 older = Frames(position, piece.events, wanted, tenant, self._ids)
                 while older.left:
                     yield older.taken() or heartbeat()
@@ -91,6 +88,12 @@ class LiveFeed:
         finally:
             self._open -= 1
 
+    async def _older(self, tenant: str, position: Position) -> Piece:
+        piece = await self._past.read(tenant, position, furthest(position, self._hub.ring.head))
+        if piece.reached == position:  # the broker gave nothing in its time
+            raise FeedUnavailableError
+        return piece
+
     async def _follow(self, subscriber: Subscriber) -> AsyncIterator[bytes]:
         while not (subscriber.is_ending and subscriber.is_empty):
             try:
@@ -104,12 +107,12 @@ class LiveFeed:
         yield _come_again("slow" if subscriber.is_too_slow else "closing")
 
 
-class _Expected:
+class _Listening:
     def __init__(self, future: asyncio.Future[PromptResult]) -> None:
         self._future = future
 
-    async def wait(self, seconds: float) -> PromptResult | None:
-        done, _ = await asyncio.wait({self._future}, timeout=seconds)
+    async def result(self, within_seconds: float) -> PromptResult | None:
+        done, _ = await asyncio.wait({self._future}, timeout=within_seconds)
         return self._future.result() if done else None
 
 

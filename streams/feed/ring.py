@@ -12,7 +12,7 @@ MOST_BYTES: Final = 48 * 1024 * 1024
 
 
 class Ring:
-    """Events in the order they were read. `head` is the next offset of every partition, `floor` the first still held."""
+    """Events in the order they were read. `head` is the next offset of every partition, `floor` the first one held."""
 
     def __init__(self, most_events: int = MOST_EVENTS, most_bytes: int = MOST_BYTES) -> None:
         self._most_events = most_events

@@ -178,11 +178,11 @@ async def test_whoever_waits_gets_the_result_also_when_it_came_first() -> None:
     copy, request_id = Copy(MemoryPast(1)), uuid7()
     with copy.feed.expecting("meridian", request_id) as expected:
         copy.hub.take([an_event(0, 0, "neighbour", request_id), an_event(0, 1, "meridian", request_id)])
-        result = await expected.wait(5)
+        result = await expected.result(5)
         assert result is not None
         assert (result.tenant, result.request_id) == ("meridian", request_id)
     with copy.feed.expecting("meridian", uuid7()) as expected:
-        assert await expected.wait(0.01) is None
+        assert await expected.result(0.01) is None
 
 
 async def test_a_feed_that_has_not_begun_refuses_and_so_does_a_full_one() -> None:
