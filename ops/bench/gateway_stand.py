@@ -1,6 +1,6 @@
-"""The gateway's bulk and stream routes over real servers, as a process: `python -m ops.bench.gateway_stand`.
+"""The gateway's bulk and stream routes over real servers, as a process: `python -m ops.bench.gateway_stand FILE`.
 
-For measuring and for faults: keys and port come as one JSON line on standard input; no single request has a status.
+For measuring and for faults: FILE names its keys and port as JSON; no single request has a status.
 """
 
 import json
@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -86,7 +87,7 @@ def main() -> None:
     """Serve until a signal comes."""
     from ops.bench.gateway_server import serve
 
-    told = json.loads(sys.stdin.readline())
+    told = json.loads(Path(sys.argv[1]).read_text())
     serve(application(Settings(), FixedKeys(told["keys"]), told["secret"].encode()), told["port"])
 
 

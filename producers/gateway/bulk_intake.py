@@ -93,7 +93,7 @@ class BulkIntake:
         new_job = ports.ids.new(upload.caller.tenant)
         try:
             held = await ports.book.begin(upload.caller.tenant, new_job, upload.client_key)
-            async with self._place(upload.caller, held.job), self._lease(held):
+            async with self._lease(held), self._place(upload.caller, held.job):
                 await _Taking(ports, upload, held).run()
         except JobBusyError as busy:
             raise busy_elsewhere(busy) from None
