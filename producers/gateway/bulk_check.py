@@ -26,11 +26,10 @@ class ItemCheck:
     """
 
     def __init__(self, ids: SignedIds, caller: Caller, job: UUID, default_model: str) -> None:
-        self._ids = ids
+        self._line = ids.numbering(caller.tenant, job)
         self._tenant = caller.tenant
         self._allowed_models = caller.allowed_models
         self._default_model = default_model
-        self._job = job
         self._accepted_at: datetime = time_of(job)
 
     def request(self, number: int, item: RawItem) -> PromptRequest | str:
@@ -40,8 +39,7 @@ class ItemCheck:
             return fields
         if not _OURS.isdisjoint(fields):
             return f"{', '.join(sorted(_OURS & fields.keys()))}: given by the gateway, leave it out"
-        identity = self._ids.line(self._tenant, self._job, number)
-        ours = {"request_id": identity, "tenant": self._tenant, "accepted_at": self._accepted_at}
+        ours = {"request_id": self._line(number), "tenant": self._tenant, "accepted_at": self._accepted_at}
         try:
             request = request_from({**fields, **ours})
             check_template(request)

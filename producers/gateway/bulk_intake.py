@@ -144,6 +144,7 @@ class _Taking:
         self._rejected = held.job.rejected
         self._under_way: deque[asyncio.Task[None]] = deque()
         self._budget_verdicts: dict[tuple[str | None, ...], str | None] = {}
+        """By department, user and application: asked once for all their lines."""
 
     async def run(self) -> None:
         job = self._held.job
@@ -203,8 +204,11 @@ class _Taking:
         for number, item in enumerate(items, first):
             request = self._check.request(number, item)
             made: OutgoingRecord | str = request if isinstance(request, str) else record_of(request)
-            if isinstance(request, PromptRequest) and (reason := await self._over_budget(request)) is not None:
-                made = reason
+            if isinstance(request, PromptRequest):
+                who = (request.department, request.user_id, request.application)
+                if who not in self._budget_verdicts:
+                    self._budget_verdicts[who] = await self._over_budget(request)
+                made = self._budget_verdicts[who] or made
             if isinstance(made, str):
                 rejections.append(RejectedItem(number, item.line, made))
             else:
@@ -212,12 +216,8 @@ class _Taking:
         return records
 
     async def _over_budget(self, request: PromptRequest) -> str | None:
-        """Asked once for all lines of one department, user and application."""
-        who = (request.department, request.user_id, request.application)
-        if who not in self._budget_verdicts:
-            spent = await self._ports.budgets.spent(request)
-            self._budget_verdicts[who] = None if spent is None else f"the budget {spent.name} is spent"
-        return self._budget_verdicts[who]
+        spent = await self._ports.budgets.spent(request)
+        return None if spent is None else f"the budget {spent.name} is spent"
 
     async def _write_down(
         self, deliveries: list[asyncio.Task[None]], before: asyncio.Task[None] | None, progress: Progress

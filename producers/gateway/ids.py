@@ -10,6 +10,7 @@ what is said of an id without a row: forging one (1 in 16 million) shows its own
 
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -49,6 +50,18 @@ class SignedIds:
         if not 1 <= number <= MAX_NUMBER:
             raise ValueError(f"a job has lines 1 to {MAX_NUMBER}")
         return self._signed(tenant, unix_ms_of(job), _random_of(job), number)
+
+    def numbering(self, tenant: str, job: UUID) -> Callable[[int], UUID]:
+        """The same for many lines of one job; numbers are not checked."""
+        secret, unix_ms, random = self._secret, unix_ms_of(job), _random_of(job) << NUMBER_BITS
+        stated = f"{tenant}\0{unix_ms}\0"
+        high = uuid7(unix_ms, random << _SIGNATURE_BITS).int
+
+        def line(number: int) -> UUID:
+            digest = hmac.digest(secret, f"{stated}{random | number}".encode(), "sha256")
+            return UUID(int=high | number << _SIGNATURE_BITS | int.from_bytes(digest[:3], "big"))
+
+        return line
 
     def is_ours(self, tenant: str, identity: UUID) -> bool:
         """Whether it was given out to this tenant."""
