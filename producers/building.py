@@ -24,7 +24,8 @@ def request_from(fields: Mapping[str, Any]) -> PromptRequest:
         if "messages" in given:
             raise InvalidRequestError("give either `prompt` or `messages`: the first is short for one user message")
         given["messages"] = [{"role": "user", "content": prompt}]
-    given.setdefault("request_id", uuid7())
+    if "request_id" not in given:
+        given["request_id"] = uuid7()
     try:
         return PromptRequest.model_validate(given)
     except ValidationError as error:
@@ -36,7 +37,7 @@ def check_template(request: PromptRequest) -> None:
     if request.template is None:
         return
     try:
-        template_named(request.template).render(request.variables)
+        template_named(request.template).check(request.variables)
     except TemplateError as error:
         raise InvalidRequestError(str(error)) from None
 

@@ -11,7 +11,10 @@ CANCEL_TYPE: Final = "com.headrace.cancel.v1"
 
 
 class CancelRequest(BaseModel):
-    """Answer that request of that tenant no more; another tenant's request of the same id is untouched."""
+    """Answer that request of that tenant no more; another tenant's request of the same id is untouched.
+
+    With `through`, all requests whose ids lie between the two, both included: the lines of a bulk job.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -20,3 +23,4 @@ class CancelRequest(BaseModel):
     by: Name
     """Who asks: a person, or a program."""
     at: AwareDatetime
+    through: UUID | None = None

@@ -78,3 +78,33 @@ def test_what_has_expired_makes_room_by_itself() -> None:
     clock.now += timedelta(days=2)
     cancellations.note(a_cancel(uuid4(), at=clock.now))
     assert len(cancellations) == 1
+
+
+def a_range(first: int, last: int, tenant: str = "meridian", at: datetime = A_TIME) -> CancelRequest:
+    return CancelRequest(request_id=UUID(int=first), through=UUID(int=last), tenant=tenant, by="an operator", at=at)
+
+
+def test_a_range_cancels_its_tenants_ids_from_the_first_through_the_last() -> None:
+    cancellations = Cancellations(Clock())
+    cancellations.note(a_range(10, 20))
+    cancelled = [number for number in range(30) if cancellations.is_cancelled("meridian", UUID(int=number))]
+    assert cancelled == list(range(10, 21))
+    assert not cancellations.is_cancelled("intruder", UUID(int=15))
+
+
+def test_a_range_counts_for_a_day_and_is_forgotten_with_the_next() -> None:
+    clock = Clock()
+    cancellations = Cancellations(clock)
+    cancellations.note(a_range(10, 20))
+    clock.now = A_TIME + timedelta(hours=24)
+    assert not cancellations.is_cancelled("meridian", UUID(int=15))
+    cancellations.note(a_range(30, 40, at=clock.now))
+    assert len(cancellations) == 1
+    assert cancellations.is_cancelled("meridian", UUID(int=35))
+
+
+def test_a_range_does_not_hide_what_was_cancelled_alone() -> None:
+    cancellations = Cancellations(Clock())
+    cancellations.note(a_range(10, 20))
+    cancellations.note(a_cancel())
+    assert cancellations.is_cancelled("meridian", AN_ID)

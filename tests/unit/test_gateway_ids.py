@@ -66,3 +66,9 @@ def test_a_job_has_no_line_0_and_none_past_the_last() -> None:
 def test_a_short_secret_is_refused_with_the_setting_to_mend() -> None:
     with pytest.raises(ValueError, match="HEADRACE_GATEWAY_SECRET"):
         SignedIds(b"short")
+
+
+@given(TENANTS, MOMENTS, NUMBERS)
+def test_lines_that_are_numbered_together_have_the_same_ids(tenant: str, unix_ms: int, number: int) -> None:
+    job = IDS.new(tenant, unix_ms)
+    assert IDS.numbering(tenant, job)(number) == IDS.line(tenant, job, number)

@@ -34,7 +34,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     ),
     "redis": ("streams/*/redis_*.py", "streams/wiring.py", "ops/*"),
     "psycopg": ("streams/*/postgres_*.py", "streams/wiring.py", "ops/*"),
-    "psycopg_pool": ("streams/*/postgres_*.py", "streams/wiring.py", "ops/*"),
+    "psycopg_pool": ("streams/*/postgres_*.py", "streams/wiring.py", "streams/feed_wiring.py", "ops/*"),
     "clickhouse_connect": ("streams/*/clickhouse_*.py", "streams/wiring.py", "ops/*"),
     # The model's adapter is three modules: the SDK, its errors, and its calls over lean connections.
     "anthropic": (*MODEL_ADAPTER, "streams/wiring.py", "ops/rehearsal/*"),
@@ -48,11 +48,11 @@ HOMES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("streams/metrics.py", "streams/health.py", "streams/wiring.py", "ops/*"),
     "structlog": ("streams/logs.py",),
     # The gateway, its limits, its clients.
-    "fastapi": ("producers/gateway/*.py", "streams/gateway_wiring.py", "ops/bench/bare_gateway.py"),
+    "fastapi": ("producers/gateway/*.py", "streams/gateway_wiring.py", "ops/bench/*gateway*.py"),
     "starlette": ("producers/gateway/*.py", "streams/gateway_wiring.py"),
     "throttled": ("streams/*/redis_*.py", "streams/*/memory_*.py"),
     # Operations alone.
-    "granian": ("ops/gateway_process.py", "ops/bench/bare_gateway.py"),
+    "granian": ("ops/gateway_process.py", "ops/bench/*gateway*.py"),
     "typer": ("ops/cli/*",),
     "rich": ("ops/*",),
     "psutil": ("ops/*",),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ops.chaos.fault import Fault
-from ops.chaos.faults import cluster, duplicates, kills, model, outages, records, stores
+from ops.chaos.faults import cluster, duplicates, gateway, kills, model, outages, records, stores
 
 FAMILIES: Final[Mapping[str, Sequence[Fault]]] = {
     "kills": kills.FAULTS,
@@ -13,6 +13,7 @@ FAMILIES: Final[Mapping[str, Sequence[Fault]]] = {
     "outages": outages.FAULTS,
     "stores": stores.FAULTS,
     "model": model.FAULTS,
+    "gateway": gateway.FAULTS,
     "cluster": cluster.FAULTS,
 }
 

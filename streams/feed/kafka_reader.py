@@ -1,0 +1,144 @@
+"""`KafkaResultsReader`: every partition of the results topic from now on, handed to the event loop in batches."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from schemas.topics import RESULTS
+from streams.feed.events import ResultEvent
+from streams.feed.kafka_records import event_of, held_by, results_consumer
+from streams.logs import logger_named
+from streams.subscribe_start import TopicMissingError, partitions_of, start_positions
+
+log = logger_named("feed")
+
+_POLL_SECONDS: Final = 0.1
+_READ_RECORDS: Final = 500
+_AGAIN_SECONDS: Final = 1.0
+_NEW_PARTITIONS_SECONDS: Final = 10.0
+_CLOSE_SECONDS: Final = 2.0
+_MOST_UNTAKEN: Final = 8
+"""Batches the loop may be behind with; then the reader waits for it."""
+
+OnBegin = Callable[[Sequence[int]], None]
+OnEvents = Callable[[Sequence[ResultEvent]], None]
+
+
+class KafkaResultsReader:
+    """Reads in a thread of its own, through any outage. `begin` and `take` are called on the loop of `start`.
+
+    `begin` gets the next offset of each partition, at the start and again when partitions were added.
+    """
+
+    def __init__(self, bootstrap_servers: str, begin: OnBegin, take: OnEvents) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._begin = begin
+        self._take = take
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._ready = asyncio.Event()
+        self._untaken = threading.Semaphore(_MOST_UNTAKEN)
+        self._next: list[int] = []
+        self._looked_at = 0.0
+
+    def start(self) -> None:
+        """Begin; call it on the loop that takes the events."""
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._read_on, args=(loop,), name="feed", daemon=True)
+        self._thread.start()
+
+    def ready(self) -> bool:
+        """Whether nothing that is published from now on is missed."""
+        return self._ready.is_set()
+
+    async def await_ready(self, timeout_seconds: float) -> bool:
+        """Whether it was ready in time. A broker that is down, or a missing topic, is waited for."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._ready.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """End the thread; one that waits for a broker that is down is left to end by itself. Safe to repeat."""
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, _CLOSE_SECONDS)
+
+    def _read_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._stop.is_set():
+            consumer = results_consumer(self._bootstrap_servers, "feed")
+            try:
+                self._follow(consumer, loop)
+            except (KafkaException, TopicMissingError) as error:  # begun anew where it was
+                log.warning("results cannot be followed yet", error=str(error))
+                self._stop.wait(_AGAIN_SECONDS)
+            except RuntimeError:  # the loop was closed before us
+                return
+            finally:
+                consumer.close()
+
+    def _follow(self, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
+        self._next = self._positions(consumer)
+        consumer.assign([TopicPartition(RESULTS, number, offset) for number, offset in enumerate(self._next)])
+        loop.call_soon_threadsafe(self._begun, tuple(self._next))
+        while not self._stop.is_set():
+            self._look_for_partitions(consumer, loop)
+            if events := self._read(consumer):
+                while not self._untaken.acquire(timeout=_POLL_SECONDS):
+                    if self._stop.is_set():
+                        return
+                loop.call_soon_threadsafe(self._hand_over, events)
+
+    def _positions(self, consumer: Consumer) -> list[int]:
+        """Where it was; at first the end of each partition."""
+        partitions = partitions_of(consumer, RESULTS)
+        self._looked_at = time.monotonic()
+        if not self._next:
+            return [each.offset for each in start_positions(consumer, partitions, "now")]
+        added = held_by(consumer, partitions[len(self._next) :])
+        return [*self._next, *(first for first, _ in added)]
+
+    def _look_for_partitions(self, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
+        if time.monotonic() - self._looked_at < _NEW_PARTITIONS_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        known = len(self._next)
+        try:
+            self._next = self._positions(consumer)
+        except KafkaException:
+            return  # the broker is away: reading goes on when it is back
+        if added := self._next[known:]:
+            new = [TopicPartition(RESULTS, known + number, offset) for number, offset in enumerate(added)]
+            consumer.incremental_assign(new)
+            loop.call_soon_threadsafe(self._begun, tuple(self._next))
+
+    def _read(self, consumer: Consumer) -> list[ResultEvent]:
+        # `consume` waits for a full batch; so wait for one record, then take what else is there.
+        first = consumer.poll(_POLL_SECONDS)
+        if first is None:
+            return []
+        events: list[ResultEvent] = []
+        for message in (first, *consumer.consume(_READ_RECORDS, 0)):
+            error = message.error()
+            if error is None:
+                events.append(event_of(message))
+                self._next[events[-1].partition] = events[-1].offset + 1
+            elif error.fatal():
+                raise KafkaException(error)
+        return events
+
+    def _begun(self, starts: Sequence[int]) -> None:
+        self._begin(starts)
+        self._ready.set()
+
+    def _hand_over(self, events: Sequence[ResultEvent]) -> None:
+        try:
+            self._take(events)
+        finally:
+            self._untaken.release()
