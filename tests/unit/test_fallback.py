@@ -58,7 +58,8 @@ def a_worker(
 
 
 def counted(reason: str) -> float:
-    return metrics.FALLBACK_ANSWERS.labels(reason)._value.get()
+    count: float = metrics.FALLBACK_ANSWERS.labels(reason)._value.get()
+    return count
 
 
 async def test_a_refused_model_is_replaced_and_the_result_says_so_at_the_price_of_who_answered() -> None:
