@@ -5,6 +5,7 @@ Written in binary mode: attributes in `ce_*` headers, the value plain JSON. Read
 """
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -26,11 +27,14 @@ _STRUCTURED: Final = b"application/cloudevents+json"
 _JSON: Final = b"application/json"
 _YEAR_9999_MS: Final = 253_370_764_800_000
 """A producer sets a record's timestamp as it likes; past this one Python has no date."""
-_FIXED_HEADERS: Final[Headers] = (
+_FORM: Final = ("ce_specversion", "content-type", "ce_type")
+FIXED_HEADERS: Final[Headers] = (
     ("ce_specversion", b"1.0"),
     ("content-type", _JSON),
     ("ce_source", SOURCE.encode()),
 )
+"""How every record that is written here begins; its type is the next."""
+_BEGIN: Final = len(FIXED_HEADERS) + 1
 
 Event = TypeVar("Event", bound=BaseModel)
 
@@ -93,6 +97,18 @@ def _decode(record: Record, model: type[Event], expected_type: str) -> Event:
         raise _refusal(error) from None
 
 
+def plain_values(records: Sequence[Record], expected_type: str) -> list[bytes] | None:
+    """The JSON of records that are all in the form of our own producers; None where one is not, event or no event."""
+    begin = {record.headers[:_BEGIN] for record in records}
+    others = {name for record in records for name, _ in record.headers[_BEGIN:]}
+    if begin != {(*FIXED_HEADERS, ("ce_type", expected_type.encode()))} or not others.isdisjoint(_FORM):
+        return None
+    values = [record.value or b"" for record in records if record.read_error is None]
+    sizes = list(map(len, values))
+    fit = len(values) == len(records) and 0 < min(sizes) <= max(sizes) <= MAX_VALUE_BYTES
+    return values if fit else None
+
+
 def _payload(record: Record, expected_type: str) -> bytes:
     value = record.value
     if record.read_error is not None:
@@ -102,14 +118,17 @@ def _payload(record: Record, expected_type: str) -> bytes:
     if len(value) > MAX_VALUE_BYTES:
         raise DecodeError("oversize", f"the value has {len(value)} bytes, the limit is {MAX_VALUE_BYTES}")
     headers = dict(record.headers)
-    plain = headers.get("ce_specversion") == b"1.0" and headers.get("content-type") == _JSON
-    if plain and headers.get("ce_type") == expected_type.encode():
-        return value  # as our own producers write them: most records end here
+    if tuple(map(headers.get, _FORM)) == _plain_form(expected_type):
+        return value  # most records end here
     if (headers.get("content-type") or b"").startswith(_STRUCTURED):
         return _structured(value, expected_type)
     if any(name.startswith("ce_") for name in headers):
         _require(_text(headers, "ce_specversion"), _text(headers, "ce_type"), expected_type)
     return value
+
+
+def _plain_form(event_type: str) -> tuple[bytes, ...]:
+    return b"1.0", _JSON, event_type.encode()
 
 
 def _text(headers: dict[str, bytes | None], name: str) -> str:
@@ -149,7 +168,7 @@ def _refusal(error: ValidationError) -> DecodeError:
 
 def _headers(event_type: str, event_id: str, tenant: str, time: str, traceparent: str | None) -> Headers:
     headers: Headers = (
-        *_FIXED_HEADERS,
+        *FIXED_HEADERS,
         ("ce_type", event_type.encode()),
         ("ce_id", event_id.encode()),
         ("ce_subject", tenant.encode()),

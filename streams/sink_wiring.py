@@ -1,9 +1,7 @@
 """The composition root of the sinks, apart from the worker's: a sink loads neither Faust nor the model's SDK."""
 
 import asyncio
-import gc
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from threading import Event
@@ -15,6 +13,7 @@ from schemas.record import OutgoingRecord
 from schemas.topics import BULK_REQUESTS, REQUESTS, RESULTS
 from streams.health import serve_health
 from streams.logs import logger_named
+from streams.process import settle_memory, take_short_turns
 from streams.settings import Settings
 from streams.sinks.batch_writer import DeadLetters
 from streams.sinks.batching import BatchPolicy
@@ -33,8 +32,7 @@ TOPICS_OF: Final[dict[StoreName, tuple[str, ...]]] = {
 }
 _DEAD_LETTER_SECONDS: Final = 15.0
 _SILENT_SECONDS: Final = 120.0
-_COLLECT_AFTER_OBJECTS: Final = 500_000
-_SWITCH_SECONDS: Final = 0.0005
+_TWO_BATCHES_OBJECTS: Final = 1_000_000
 
 
 def build_store(store: StoreName, settings: Settings) -> ResultStore:
@@ -70,9 +68,9 @@ def run_sink(store: StoreName, settings: Settings) -> int:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    ease_the_collector()
     sink, source = build_sink(store, settings)
     port = serve_health(settings.metrics_host, settings.metrics_port, lambda: problem_of(sink))
+    ease_the_interpreter()
     log.info("starting", store=store, kafka=settings.kafka, metrics_port=port)
     try:
         while not stop.is_set():
@@ -84,12 +82,10 @@ def run_sink(store: StoreName, settings: Settings) -> int:
     return 0
 
 
-def ease_the_collector() -> None:
-    """Events are trees, freed as they are dropped: looking for cycles among them costs more than decoding them."""
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER_OBJECTS, 10, 10)
-    # The writing thread waits for the interpreter after each send; the usual 5 ms a time would halve its rate.
-    sys.setswitchinterval(_SWITCH_SECONDS)
+def ease_the_interpreter() -> None:
+    """Two batches of rows are no garbage, and are not searched for any; the writing thread is not kept waiting."""
+    settle_memory(_TWO_BATCHES_OBJECTS)
+    take_short_turns()
 
 
 def problem_of(sink: Sink) -> str | None:

@@ -12,6 +12,7 @@ from schemas.request import PromptRequest
 from schemas.result import Answer, PromptResult, Timing
 from schemas.topics import REQUESTS
 from streams.sinks.port import Batch, Item, ResultStore
+from streams.sinks.result_fields import fields_of
 from tests.unit.events import A_TIME, AN_ID
 
 _offsets = itertools.count()
@@ -44,7 +45,7 @@ def a_batch(store: ResultStore, events: Sequence[PromptResult | PromptRequest]) 
     for event in events:
         written = encode_result(event) if isinstance(event, PromptResult) else encode_request(event, REQUESTS)
         record = as_record(written)
-        row = store.row_of(record, event)
+        row = store.row_of(record, fields_of(event) if isinstance(event, PromptResult) else event)
         if row is not None:
             items.append(Item(record, row))
     return Batch(items)

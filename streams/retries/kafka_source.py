@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.record import Record
 from schemas.topics import RETRY
+from streams.kafka_messages import MessageReader
 from streams.logs import logger_named
 from streams.offsets import Partition
 from streams.retries.finished_ahead import finished_in, note_of
@@ -45,7 +46,7 @@ class KafkaRetrySource:
         self._consumer = Consumer(_configuration(member) | {"on_commit": self._committed})
         self._under_way: Mapping[Partition, Position] = {}
         self._on_committed: OnCommitted = dict
-        self._told: str | None = None
+        self._reader = MessageReader(log)
 
     def subscribe(self, on_assigned: OnAssigned, on_revoked: OnRevoked, on_committed: OnCommitted) -> None:
         self._on_committed = on_committed
@@ -67,14 +68,7 @@ class KafkaRetrySource:
         first = self._consumer.poll(timeout_seconds)
         if first is None:
             return []
-        records = []
-        for message in (first, *self._consumer.consume(at_most - 1, 0)):
-            error = message.error()
-            if error is None:
-                records.append(_record(message))
-            else:
-                self._tell(error)
-        return records
+        return self._reader.records_of([first, *self._consumer.consume(at_most - 1, 0)])
 
     def commit(self, positions: Mapping[Partition, Position]) -> None:
         """See RetrySource. While one is under way the next waits: with the broker down that may be long."""
@@ -89,12 +83,12 @@ class KafkaRetrySource:
         try:
             self._consumer.commit(offsets=_offsets(positions), asynchronous=False)
         except KafkaException as error:
-            self._tell(error.args[0])
+            self._reader.tell(error.args[0])
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         under_way, self._under_way = self._under_way, {}
         if error is not None:
-            self._tell(error)
+            self._reader.tell(error)
             return
         taken = {Partition(each.topic, each.partition) for each in partitions if each.error is None}
         self._on_committed({partition: position for partition, position in under_way.items() if partition in taken})
@@ -123,14 +117,6 @@ class KafkaRetrySource:
             for each in committed
         }
 
-    def _tell(self, error: KafkaError) -> None:
-        # Read from a consumer, a fatal error does not call itself fatal: it comes as an event of this code.
-        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
-            raise KafkaException(error)
-        if error.str() != self._told:  # the client repeats itself until it is well again
-            self._told = error.str()
-            log.warning("the broker does not answer", error=error.str())
-
 
 def _offsets(positions: Mapping[Partition, Position]) -> list[TopicPartition]:
     return [
@@ -141,18 +127,6 @@ def _offsets(positions: Mapping[Partition, Position]) -> list[TopicPartition]:
 
 def _places(partitions: list[TopicPartition]) -> list[Partition]:
     return [Partition(each.topic, each.partition) for each in partitions]
-
-
-def _record(message: Any) -> Record:
-    return Record(
-        message.topic(),
-        message.partition(),
-        message.offset(),
-        message.key(),
-        message.value(),
-        tuple(message.headers() or ()),
-        message.timestamp()[1],
-    )
 
 
 def _configuration(member: RetryMember) -> dict[str, Any]:

@@ -1,16 +1,20 @@
 """When a batch is written: by rows, by bytes, or by the age of its first record. Pure; `now` is passed in."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from schemas.dead_letter import DecodeError
 from schemas.record import Record
-from streams.sinks.port import Batch, Item
+from streams.sinks.port import Batch, Item, Row
 
 Partition = tuple[str, int]
 Refused = tuple[Record, DecodeError]
+Reading = tuple[Record, Row | DecodeError | None]
+"""A record and its row, or why it has none; None where there is nothing to keep of it."""
 
+_item: Final = partial(tuple.__new__, Item)  # without a call of Python's own per record
 _MEBIBYTE: Final = 1024 * 1024
 
 
@@ -34,16 +38,14 @@ class OpenBatch:
         self._opened_at = 0.0
         self._bytes = 0
 
-    def take(self, record: Record, read: Item | DecodeError | None, now: float) -> None:
-        """Add the next record of its partition; None is passed over. `now` is any monotonic clock in seconds."""
-        if not self._next_offsets:
+    def take(self, readings: Sequence[Reading], now: float) -> None:
+        """Add the next records, those of a partition in their order. `now` is any monotonic clock in seconds."""
+        if readings and not self._next_offsets:
             self._opened_at = now
-        self._next_offsets[record.topic, record.partition] = record.offset + 1
-        self._bytes += len(record.value or b"")
-        if isinstance(read, DecodeError):
-            self._refused.append((record, read))
-        elif read is not None:
-            self._items.append(read)
+        self._next_offsets |= {record[:2]: record.offset + 1 for record, _ in readings}
+        self._bytes += sum([len(record.value or b"") for record, _ in readings])
+        self._items += map(_item, [reading for reading in readings if isinstance(reading[1], tuple)])
+        self._refused += [(record, why) for record, why in readings if isinstance(why, DecodeError)]
 
     def is_due(self, now: float) -> bool:
         return self.room == 0 or (bool(self._next_offsets) and self.seconds_left(now) == 0)

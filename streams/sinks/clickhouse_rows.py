@@ -1,70 +1,46 @@
 """Results as rows and columns of ClickHouse's `llm_results`. Pure; in the forms the client writes fastest."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from schemas.result import PromptResult
 from streams.sinks.port import BadRow, Row
+from streams.sinks.result_fields import ResultFields, microseconds
 
 COUNTS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "attempts")
 DURATIONS: Final = ("queue_ms", "model_ms")
 MOMENTS: Final = ("accepted_at", "started_at", "completed_at")
 MONEY: Final = ("cost_usd", "saved_usd")
 TEXT: Final = "answer"
+_EMPTY_WITHOUT: Final = (
+    *("department", "user_id", "application", "template", "source", "model"),
+    *("fingerprint", "error_code", "stop_reason"),
+)
 COLUMNS: Final = (
     *("request_id", "tenant", "department", "user_id", "application", "labels", "template", "status", "source"),
     *("model", *COUNTS, *DURATIONS, *MOMENTS, *MONEY, "paid_by", "fingerprint", "error_code", "stop_reason", TEXT),
 )
-"""In the order of the row."""
+"""In the order of the row, which is that of a result's fields. A row without the text ends before it."""
 
+_BEFORE_TEXT: Final = COLUMNS.index(TEXT)
 _LARGEST_COUNT: Final = 2**63 - 1  # as in Postgres, so that both stores refuse the same row
 _MONEY_BOUND: Final = Decimal(10**9)  # Decimal(18, 9) has nine digits before the point
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 # What DateTime64(6) can hold; a time beyond is moved to the bound.
-_EARLIEST_US: Final = (datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
-_LATEST_US: Final = (datetime(2299, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_EARLIEST_US: Final = microseconds(datetime(1900, 1, 1, tzinfo=UTC))
+_LATEST_US: Final = microseconds(datetime(2299, 12, 31, tzinfo=UTC))
 
 
-def row_of(result: PromptResult, *, with_text: bool) -> Row:
+def row_of(result: ResultFields, *, with_text: bool) -> Row:
     """The row of a result. Prompts are never in it, the answer only `with_text`."""
-    timing, usage, answer = result.timing, result.usage, result.answer
-    return (
-        result.request_id.int,
-        result.tenant,
-        result.department or "",
-        result.user_id or "",
-        result.application or "",
-        result.labels,
-        result.template or "",
-        result.status,
-        result.source or "",
-        result.model or "",
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        result.attempts,
-        timing.queue_ms,
-        timing.model_ms,
-        (timing.accepted_at - _EPOCH) // _MICROSECOND,
-        (timing.started_at - _EPOCH) // _MICROSECOND,
-        (timing.completed_at - _EPOCH) // _MICROSECOND,
-        result.cost_usd,
-        result.saved_usd,
-        result.paid_by.int if result.paid_by else None,
-        result.fingerprint or "",
-        result.error.code if result.error else "",
-        (answer.stop_reason or "") if answer else "",
-        answer.text if answer and with_text else None,
-    )
+    return (*result[:_BEFORE_TEXT], result.answer) if with_text else result[:_BEFORE_TEXT]
 
 
 def columns_of(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
-    """At least one row, turned. Raises BadRow where a number fits no column."""
-    columns: dict[str, Sequence[Any]] = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+    """At least one row, turned; all with the text or all without. Raises BadRow where a number fits no column."""
+    columns: dict[str, Sequence[Any]] = dict(zip(COLUMNS, zip(*rows, strict=True), strict=False))
+    for name in _EMPTY_WITHOUT:
+        columns[name] = [text or "" for text in columns[name]]
     for name in (*COUNTS, *DURATIONS):
         if max(columns[name]) > _LARGEST_COUNT:
             raise BadRow("ClickHouse", f"{name} does not fit 63 bits")

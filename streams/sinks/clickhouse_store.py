@@ -1,6 +1,7 @@
 """`ClickHouseStore`: batches into `llm_results`, column by column, one synchronous insert each."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -8,10 +9,10 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, DataError
 
 from schemas.record import Record
-from schemas.result import PromptResult
 from streams.sinks import clickhouse_rows
 from streams.sinks.clickhouse_rows import columns_of
 from streams.sinks.port import BadRow, Batch, Event, Row, StoreUnavailable
+from streams.sinks.result_fields import ResultFields
 
 DEFAULT_DATABASE: Final = "headrace"
 _TABLE: Final = "llm_results"
@@ -34,21 +35,26 @@ class ClickHouseStore:
         self._url = url
         self._with_text = with_text
         self._client: Any = None
+        self._types: Sequence[Any] | None = None
 
     def row_of(self, record: Record, event: Event) -> Row | None:
         """See ResultStore."""
         del record
-        return clickhouse_rows.row_of(event, with_text=self._with_text) if isinstance(event, PromptResult) else None
+        return clickhouse_rows.row_of(event, with_text=self._with_text) if isinstance(event, ResultFields) else None
 
     def write(self, batch: Batch) -> None:
         """See ResultStore. A batch that comes again unchanged is dropped by its token, any other by its keys."""
         columns = columns_of([item.row for item in batch.items])
         token = hashlib.sha256(batch.token.encode()).hexdigest()
         try:
-            self._connected().insert(
+            client = self._connected()
+            if self._types is None:  # asked for once: otherwise the client asks before each insert
+                self._types = client.create_insert_context(_TABLE, list(columns)).column_types
+            client.insert(
                 _TABLE,
                 list(columns.values()),
                 column_names=list(columns),
+                column_types=self._types,
                 column_oriented=True,
                 settings={**_SETTINGS, "insert_deduplication_token": token},
             )
@@ -60,7 +66,7 @@ class ClickHouseStore:
             raise StoreUnavailable("ClickHouse", type(error).__name__) from None
 
     def close(self) -> None:
-        client, self._client = self._client, None
+        client, self._client, self._types = self._client, None, None
         if client is not None:
             client.close()
 

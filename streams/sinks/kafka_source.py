@@ -7,8 +7,10 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.record import Record
+from streams.kafka_messages import MessageReader
 from streams.logs import logger_named
 from streams.sinks.batching import Partition
+from streams.sinks.commits import Commits
 
 log = logger_named("sink")
 
@@ -35,44 +37,36 @@ class KafkaSource:
     def __init__(self, settings: GroupSettings) -> None:
         self._consumer = Consumer(_configuration(settings) | {"on_commit": self._committed})
         self._topics = list(settings.topics)
-        self._told: str | None = None
-        self._unconfirmed: dict[Partition, int] = {}
-        self._under_way = False
+        self._reader = MessageReader(log)
+        self._commits = Commits()
         self._leaving = False
 
     def subscribe(self, on_revoked: OnRevoked) -> None:
         def revoked(_: Any, partitions: list[TopicPartition]) -> None:
             self._leaving = True  # the last chance to commit: this once it is waited for
             try:
-                on_revoked([(each.topic, each.partition) for each in partitions])
+                on_revoked(_places(partitions))
             finally:
                 self._leaving = False
-            self._forget(partitions)
+            self._commits.forget(_places(partitions))
 
         def lost(_: Any, partitions: list[TopicPartition]) -> None:
-            on_revoked([(each.topic, each.partition) for each in partitions], lost=True)
-            self._forget(partitions)
+            on_revoked(_places(partitions), lost=True)
+            self._commits.forget(_places(partitions))
 
         self._consumer.subscribe(self._topics, on_revoke=revoked, on_lost=lost)
 
     def read(self, at_most: int, timeout_seconds: float) -> Sequence[Record]:
         """See RecordSource. Raises KafkaException where the client cannot go on."""
         self._send_commit()
-        records = []
-        for message in self._consumer.consume(at_most, timeout_seconds):
-            error = message.error()
-            if error is None:
-                records.append(_record(message))
-            else:
-                self._tell(error)
-        return records
+        return self._reader.records_of(self._consumer.consume(at_most, timeout_seconds))
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> bool:
         """See RecordSource. Not waited for: with the broker away that would be without end, and membership would die.
 
         What the broker has not confirmed is sent again with the next read.
         """
-        self._unconfirmed |= next_offsets
+        self._commits.add(next_offsets)
         return self._commit_now() if self._leaving else self._send_commit()
 
     def pause(self) -> None:
@@ -85,65 +79,40 @@ class KafkaSource:
 
     def close(self) -> None:
         """Commit what is not confirmed and leave the group, so that others take over at once."""
-        if self._unconfirmed:
+        if self._commits.unconfirmed:
             self._commit_now()
         self._consumer.close()
 
     def _send_commit(self) -> bool:
-        if self._unconfirmed and not self._under_way:
-            self._under_way = True
-            self._consumer.commit(offsets=_offsets(self._unconfirmed), asynchronous=True)
+        if offsets := self._commits.to_send():
+            self._consumer.commit(offsets=_offsets(offsets), asynchronous=True)
         return True
 
     def _commit_now(self) -> bool:
         try:
-            taken = self._consumer.commit(offsets=_offsets(self._unconfirmed), asynchronous=False)
+            taken = self._consumer.commit(offsets=_offsets(self._commits.unconfirmed), asynchronous=False) or []
         except KafkaException as error:
             log.warning("commit failed", error=error.args[0].str())
             return False
-        self._confirm(taken or ())
-        return all(each.error is None for each in taken or ())
+        self._commits.confirm(_taken(taken))
+        return all(each.error is None for each in taken)
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        self._under_way = False
+        self._commits.answered(_taken(partitions) if error is None else {})
         if error is not None:
-            self._tell(error)
-            return
-        self._confirm(partitions)
-
-    def _confirm(self, partitions: Collection[TopicPartition]) -> None:
-        for each in partitions:
-            place = (each.topic, each.partition)
-            if each.error is None and self._unconfirmed.get(place) == each.offset:
-                del self._unconfirmed[place]
-
-    def _forget(self, partitions: Collection[TopicPartition]) -> None:
-        for each in partitions:
-            self._unconfirmed.pop((each.topic, each.partition), None)
-
-    def _tell(self, error: KafkaError) -> None:
-        # Read from a consumer, a fatal error does not call itself fatal: it comes as an event of this code.
-        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
-            raise KafkaException(error)
-        if error.str() != self._told:  # the client repeats itself until it is well again
-            self._told = error.str()
-            log.warning("reading fails", error=error.str())
+            self._reader.tell(error)
 
 
 def _offsets(positions: Mapping[Partition, int]) -> list[TopicPartition]:
     return [TopicPartition(topic, number, offset) for (topic, number), offset in positions.items()]
 
 
-def _record(message: Any) -> Record:
-    return Record(
-        message.topic(),
-        message.partition(),
-        message.offset(),
-        message.key(),
-        message.value(),
-        tuple(message.headers() or ()),
-        message.timestamp()[1],
-    )
+def _places(partitions: Sequence[TopicPartition]) -> list[Partition]:
+    return [(each.topic, each.partition) for each in partitions]
+
+
+def _taken(partitions: Sequence[TopicPartition]) -> dict[Partition, int]:
+    return {(each.topic, each.partition): each.offset for each in partitions if each.error is None}
 
 
 def _configuration(settings: GroupSettings) -> dict[str, Any]:
@@ -158,5 +127,7 @@ def _configuration(settings: GroupSettings) -> dict[str, Any]:
         "session.timeout.ms": int(settings.session_timeout_seconds * 1000),
         # What waits in this process beyond the batch: enough to read on while a batch is written.
         "queued.max.messages.kbytes": 32 * 1024,
+        # Once that is full; the client's own second of rest is longer than a sink takes to write all of it.
+        "fetch.queue.backoff.ms": 20,
         **member,
     }

@@ -1,14 +1,15 @@
 """What a store must do for a sink, and how it says that it cannot."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from schemas.record import Record
 from schemas.request import PromptRequest
-from schemas.result import PromptResult
+from streams.sinks.result_fields import ResultFields
 
-Event = PromptResult | PromptRequest
+Event = ResultFields | PromptRequest
 Row = tuple[Any, ...]
 """One row of a store, in that store's own order and forms."""
 
@@ -29,20 +30,22 @@ class Batch:
     @property
     def token(self) -> str:
         """Names these very records, by place and broker time: a topic made anew gives no old token."""
-        spans: dict[tuple[str, int], list[int]] = {}
-        for record, _ in self.items:
-            span = spans.get((record.topic, record.partition))
-            if span is None:
-                spans[record.topic, record.partition] = [record.offset, record.timestamp_ms, 0, 0, 1]
-                span = spans[record.topic, record.partition]
-            else:
-                span[4] += 1
-            span[2], span[3] = record.offset, record.timestamp_ms
-        return ";".join(f"{topic}/{number}:{span}" for (topic, number), span in sorted(spans.items()))
+        records = [record for record, _ in self.items]
+        places = [record[:2] for record in records]
+        first = dict(zip(reversed(places), reversed(records), strict=True))
+        last = dict(zip(places, records, strict=True))
+        return ";".join(
+            f"{topic}/{number}:{[*_mark(first[topic, number]), *_mark(last[topic, number]), records_of_it]}"
+            for (topic, number), records_of_it in sorted(Counter(places).items())
+        )
 
     def halves(self) -> tuple["Batch", "Batch"]:
         middle = len(self.items) // 2
         return Batch(self.items[:middle]), Batch(self.items[middle:])
+
+
+def _mark(record: Record) -> tuple[int, int]:
+    return record.offset, record.timestamp_ms
 
 
 class ResultStore(Protocol):

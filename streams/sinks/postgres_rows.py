@@ -1,14 +1,15 @@
 """Events as rows of Postgres' `requests`. Pure: at most one row per request, the same whatever order events came in."""
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from schemas.record import Record
 from schemas.request import PromptRequest
-from schemas.result import PromptResult
 from schemas.topics import REQUEST_TOPIC_OF_LANE
 from streams.sinks.port import Event, Row
+from streams.sinks.result_fields import EPOCH, ResultFields
 
 COLUMNS: Final = {
     "request_id": "uuid",
@@ -56,7 +57,7 @@ _ESCAPED_NUL: Final = b"\\u0000"
 
 def row_of(record: Record, event: Event) -> Row:
     """The row of an event, fit for Postgres."""
-    row = result_row(event) if isinstance(event, PromptResult) else pending_row(event, _LANE_OF_TOPIC[record.topic])
+    row = result_row(event) if isinstance(event, ResultFields) else pending_row(event, _LANE_OF_TOPIC[record.topic])
     return tuple(_without_nul(value) for value in row) if _ESCAPED_NUL in (record.value or b"") else row
 
 
@@ -98,10 +99,11 @@ def pending_row(request: PromptRequest, lane: str) -> Row:
     )
 
 
-def result_row(result: PromptResult) -> Row:
-    timing, usage, answer, error = result.timing, result.usage, result.answer, result.error
+def result_row(result: ResultFields) -> Row:
+    request_id = UUID(int=result.request_id)
+    paid_by = result.paid_by
     return (
-        result.request_id,
+        request_id,
         result.tenant,
         result.department,
         result.user_id,
@@ -110,27 +112,31 @@ def result_row(result: PromptResult) -> Row:
         result.template,
         None,
         result.status,
-        timing.accepted_at,
-        timing.started_at,
-        timing.completed_at,
-        timing.queue_ms,
-        timing.model_ms,
+        _moment(result.accepted_us),
+        _moment(result.started_us),
+        _moment(result.completed_us),
+        result.queue_ms,
+        result.model_ms,
         result.source,
         result.model,
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
+        result.input_tokens,
+        result.output_tokens,
+        result.cache_read_tokens,
+        result.cache_write_tokens,
         result.cost_usd,
         result.saved_usd,
         result.attempts,
-        result.paid_by,
+        request_id if paid_by == result.request_id else None if paid_by is None else UUID(int=paid_by),
         result.fingerprint,
-        error.code if error else None,
-        error.message if error else None,
-        answer.text if answer else None,
-        answer.stop_reason if answer else None,
+        result.error_code,
+        result.error_message,
+        result.answer,
+        result.stop_reason,
     )
+
+
+def _moment(microseconds: int) -> datetime:
+    return EPOCH + timedelta(0, 0, microseconds)
 
 
 def _by_id(row: Row) -> tuple[int, str]:

@@ -1,7 +1,9 @@
 """One sink: read, batch, write, then commit exactly what was written. Knows no Kafka library and no store's."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, repeat
+from operator import attrgetter
 from typing import Final, Protocol
 
 from schemas.codec import decode_request, decode_result
@@ -11,12 +13,15 @@ from schemas.topics import RESULTS
 from streams import metrics
 from streams.logs import logger_named
 from streams.sinks.batch_writer import BatchWriter, DeadLetters
-from streams.sinks.batching import BatchPolicy, OpenBatch, Partition
-from streams.sinks.port import Item, ResultStore, StoreUnavailable
+from streams.sinks.batching import BatchPolicy, OpenBatch, Partition, Reading
+from streams.sinks.plain_results import plain_fields
+from streams.sinks.port import ResultStore, Row, StoreUnavailable
+from streams.sinks.result_fields import ResultFields, fields_of
 
 log = logger_named("sink")
 
-READ_RECORDS: Final = 2_000
+_topic: Final = attrgetter("topic")
+READ_RECORDS: Final = 250
 """Records asked for at once: a larger batch is read in several goes, so that a stop is heard in between."""
 _READ_SECONDS: Final = 0.1
 _READ_WHILE_WRITING_SECONDS: Final = 0.02
@@ -115,9 +120,7 @@ class Sink:
             self._finish_write()
 
     def _take(self, records: Sequence[Record]) -> None:
-        now = self._clock()
-        for record in records:
-            self._open.take(record, read(record, self._store), now)
+        self._open.take(read(records, self._store), self._clock())
 
     def _seal(self) -> None:
         self._sealed, self._open = self._open, OpenBatch(self._identity.policy)
@@ -175,10 +178,23 @@ class Sink:
         log.info("store takes rows again", store=self._identity.store)
 
 
-def read(record: Record, store: ResultStore) -> Item | DecodeError | None:
-    """The store's row of `record`. None: nothing to keep, or a request that the worker sets aside and answers for."""
+def read(records: Sequence[Record], store: ResultStore) -> list[Reading]:
+    """Each record and the store's row of it; None where there is nothing to keep."""
+    return [
+        (record, _row(record, store) if fields is None else store.row_of(record, fields))
+        for topic, group in groupby(records, _topic)
+        for record, fields in _read_alike(list(group), is_result=topic == RESULTS)
+    ]
+
+
+def _read_alike(records: Sequence[Record], *, is_result: bool) -> Iterable[tuple[Record, ResultFields | None]]:
+    return zip(records, plain_fields(records) if is_result else repeat(None), strict=False)
+
+
+def _row(record: Record, store: ResultStore) -> Row | DecodeError | None:
     try:
-        row = store.row_of(record, decode_result(record) if record.topic == RESULTS else decode_request(record))
+        event = fields_of(decode_result(record)) if record.topic == RESULTS else decode_request(record)
     except DecodeError as error:
+        # A request that cannot be read is the worker's: it sets it aside and answers for it.
         return error if record.topic == RESULTS else None
-    return None if row is None else Item(record, row)
+    return store.row_of(record, event)

@@ -23,13 +23,14 @@ from ops.topics import apply_topics
 from producers.uuid7 import uuid7
 from schemas.codec import encode_request, encode_result
 from schemas.record import OutgoingRecord
-from schemas.topics import DEAD_LETTERS, REQUESTS, RESULTS
+from schemas.topics import BULK_REQUESTS, DEAD_LETTERS, REQUESTS, RESULTS
 from streams.settings import Settings
 from streams.sink_wiring import TOPICS_OF, StoreName, build_store, dead_letters_to
 from streams.sinks.batching import BatchPolicy
 from streams.sinks.clickhouse_store import clickhouse_client
 from streams.sinks.kafka_source import GroupSettings, KafkaSource
 from streams.sinks.sink import Sink, SinkIdentity
+from tests.kafka_reading import end_offsets, read_from
 from tests.sinks import a_result
 from tests.unit.events import a_request
 
@@ -44,11 +45,22 @@ def settings(kafka: str, postgres_dsn: str, clickhouse_url: str) -> Settings:
     return Settings.model_validate({"kafka": kafka, "postgres": postgres_dsn, "clickhouse": clickhouse_url})
 
 
-class RunningSink:
-    """A sink of a group of its own, stepped by the test."""
+Positions = list[TopicPartition]
 
-    def __init__(self, store: StoreName, settings: Settings, group: str | None = None, rows: int = 500) -> None:
-        self.group = group or f"test-{uuid4()}"
+
+@pytest.fixture
+def here(settings: Settings) -> Positions:
+    """Where the topics end before this test: they are shared, and other tests' records are no part of it."""
+    topics = (RESULTS, REQUESTS, BULK_REQUESTS)
+    return [position for topic in topics for position in end_offsets(settings.kafka, topic)]
+
+
+class RunningSink:
+    """A sink of a group of its own that begins at the positions, stepped by the test."""
+
+    def __init__(self, store: StoreName, settings: Settings, begin: Positions, rows: int = 500) -> None:
+        self.group = f"test-{uuid4()}"
+        begin_at(settings.kafka, self.group, begin)
         self._source = KafkaSource(GroupSettings(settings.kafka, self.group, TOPICS_OF[store], 10))
         identity = SinkIdentity(store, BatchPolicy(rows, age_seconds=0.2))
         self.sink = Sink(
@@ -68,12 +80,20 @@ class RunningSink:
 
 
 @contextlib.contextmanager
-def running(store: StoreName, settings: Settings, group: str | None = None) -> Iterator[RunningSink]:
-    sink = RunningSink(store, settings, group)
+def running(store: StoreName, settings: Settings, begin: Positions) -> Iterator[RunningSink]:
+    sink = RunningSink(store, settings, begin)
     try:
         yield sink
     finally:
         sink.leave()
+
+
+def begin_at(kafka: str, group: str, positions: Positions) -> None:
+    """Let a group that has no member yet read from here on."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": group, "enable.auto.commit": False})
+    committed = consumer.commit(offsets=positions, asynchronous=False)
+    consumer.close()
+    assert all(each.error is None for each in committed or ())
 
 
 def publish(kafka: str, *records: OutgoingRecord) -> None:
@@ -101,21 +121,21 @@ def counted(store: StoreName, settings: Settings, ids: Sequence[UUID]) -> int:
 
 
 @pytest.mark.parametrize("store", ["postgres", "clickhouse"])
-def test_results_arrive_once_even_when_the_topic_is_read_from_the_beginning_again(
-    store: StoreName, settings: Settings
+def test_results_arrive_once_even_when_they_are_read_from_the_beginning_again(
+    store: StoreName, settings: Settings, here: Positions
 ) -> None:
     ids = [uuid7() for _ in range(1200)]
     publish(settings.kafka, *(encode_result(a_result(each)) for each in ids))
     for _ in range(2):
-        with running(store, settings) as sink:
+        with running(store, settings, here) as sink:
             sink.step_until(lambda: counted(store, settings, ids) == len(ids))
     assert counted(store, settings, ids) == len(ids)
 
 
-def test_offsets_are_committed_up_to_what_was_written(settings: Settings) -> None:
+def test_offsets_are_committed_up_to_what_was_written(settings: Settings, here: Positions) -> None:
     ids = [uuid7() for _ in range(50)]
     publish(settings.kafka, *(encode_result(a_result(each)) for each in ids))
-    with running("postgres", settings) as sink:
+    with running("postgres", settings, here) as sink:
         sink.step_until(lambda: in_postgres(settings, ids) == len(ids))
     reader = Consumer({"bootstrap.servers": settings.kafka, "group.id": sink.group})
     partitions = [TopicPartition(RESULTS, number) for number in range(12)]
@@ -125,19 +145,19 @@ def test_offsets_are_committed_up_to_what_was_written(settings: Settings) -> Non
     reader.close()
 
 
-def test_a_request_is_visible_before_its_result(settings: Settings) -> None:
+def test_a_request_is_visible_before_its_result(settings: Settings, here: Positions) -> None:
     request_id = uuid7()
     publish(settings.kafka, encode_request(a_request(request_id=request_id), REQUESTS))
-    with running("postgres", settings) as sink:
+    with running("postgres", settings, here) as sink:
         sink.step_until(lambda: in_postgres(settings, [request_id], "pending") == 1)
         publish(settings.kafka, encode_result(a_result(request_id)))
         sink.step_until(lambda: in_postgres(settings, [request_id]) == 1)
 
 
 @pytest.mark.parametrize("store", ["postgres", "clickhouse"])
-def test_a_bad_row_is_set_aside_alone(store: StoreName, settings: Settings) -> None:
+def test_a_bad_row_is_set_aside_alone(store: StoreName, settings: Settings, here: Positions) -> None:
     bad, good = uuid7(), [uuid7() for _ in range(40)]
-    key = str(bad).encode()
+    key, letters = str(bad).encode(), end_offsets(settings.kafka, DEAD_LETTERS)
     publish(
         settings.kafka,
         *(encode_result(a_result(each)) for each in good[:20]),
@@ -145,13 +165,13 @@ def test_a_bad_row_is_set_aside_alone(store: StoreName, settings: Settings) -> N
         OutgoingRecord(RESULTS, key, b"{not json"),
         *(encode_result(a_result(each)) for each in good[20:]),
     )
-    with running(store, settings) as sink:
+    with running(store, settings, here) as sink:
         sink.step_until(lambda: counted(store, settings, good) == len(good))
-        sink.step_until(lambda: dead_letters(settings.kafka, key) >= {b"refused_by_store", b"not_json"})
+        sink.step_until(lambda: reasons(settings.kafka, letters, key) >= {b"refused_by_store", b"not_json"})
     assert counted(store, settings, [bad]) == 0
 
 
-def test_the_postgres_sink_waits_for_a_store_that_is_down(settings: Settings) -> None:
+def test_the_postgres_sink_waits_for_a_store_that_is_down(settings: Settings, here: Positions) -> None:
     """The store's address leads nowhere until a relay to the real one is started."""
     port = choose_port()
     real = psycopg.conninfo.conninfo_to_dict(settings.postgres.get_secret_value())
@@ -159,7 +179,7 @@ def test_the_postgres_sink_waits_for_a_store_that_is_down(settings: Settings) ->
     waiting = settings.model_copy(update={"postgres": type(settings.postgres)(relayed)})
     ids = [uuid7() for _ in range(30)]
     publish(settings.kafka, *(encode_result(a_result(each)) for each in ids))
-    with running("postgres", waiting) as sink:
+    with running("postgres", waiting, here) as sink:
         sink.step_until(lambda: sink.sink.is_paused)
         with relay(port, int(str(real["port"]))):
             sink.step_until(lambda: in_postgres(settings, ids) == len(ids) and not sink.sink.is_paused)
@@ -200,7 +220,9 @@ def await_port(port: int) -> None:
     raise AssertionError("nobody listens")
 
 
-def test_the_clickhouse_sink_goes_on_after_its_store_was_killed(settings: Settings, tmp_path: Path) -> None:
+def test_the_clickhouse_sink_goes_on_after_its_store_was_killed(
+    settings: Settings, here: Positions, tmp_path: Path
+) -> None:
     server = clickhouse_server(tmp_path / "clickhouse", "of-a-test")
     own = settings.model_copy(update={"clickhouse": type(settings.clickhouse)(server.endpoint)})
     first, second = ([uuid7() for _ in range(30)] for _ in range(2))
@@ -210,7 +232,7 @@ def test_the_clickhouse_sink_goes_on_after_its_store_was_killed(settings: Settin
         owned.callback(process.kill)
         await_health(server)
         migrate_clickhouse(server.endpoint)
-        sink = owned.enter_context(running("clickhouse", own))
+        sink = owned.enter_context(running("clickhouse", own, here))
         publish(settings.kafka, *(encode_result(a_result(each)) for each in first))
         sink.step_until(lambda: in_clickhouse(own, first) == len(first))
         process.kill()
@@ -232,15 +254,7 @@ def await_health(server: Server) -> None:
         time.sleep(0.05)
 
 
-def dead_letters(kafka: str, key: bytes) -> set[bytes]:
-    """The reasons of the dead letters with this key."""
-    reader = Consumer({"bootstrap.servers": kafka, "group.id": f"t-{uuid4()}", "auto.offset.reset": "earliest"})
-    reader.assign([TopicPartition(DEAD_LETTERS, number, 0) for number in range(3)])
-    found: set[bytes] = set()
-    for message in reader.consume(1000, 1.0):
-        if message.error() is None and message.key() == key:
-            reason = dict(message.headers() or [])["x-error-type"]
-            assert isinstance(reason, bytes)
-            found.add(reason)
-    reader.close()
-    return found
+def reasons(kafka: str, since: Positions, key: bytes) -> set[bytes | None]:
+    """Why the records with this key became dead letters."""
+    found = [record for record in read_from(kafka, since) if record.key == key]
+    return {dict(record.headers)["x-error-type"] for record in found}

@@ -15,7 +15,7 @@ POLICY = BatchPolicy(rows=3, age_seconds=1.0, bytes=100)
 
 def taken(batch: OpenBatch, partition: int, offset: int, *, now: float = 0.0, value: bytes = b"{}") -> None:
     record = a_record(value, partition=partition, offset=offset)
-    batch.take(record, Item(record, (offset,)), now)
+    batch.take([(record, (offset,))], now)
 
 
 def test_an_empty_batch_is_never_due() -> None:
@@ -47,8 +47,8 @@ def test_a_batch_is_due_when_it_is_full_by_bytes() -> None:
 def test_records_passed_over_and_refused_move_the_offset_too() -> None:
     batch = OpenBatch(POLICY)
     taken(batch, 0, 1)
-    batch.take(a_record(b"", partition=0, offset=2), DecodeError("empty_value", "nothing"), 0.0)
-    batch.take(a_record(b"?", partition=1, offset=9), None, 0.0)
+    refused = (a_record(b"", partition=0, offset=2), DecodeError("empty_value", "nothing"))
+    batch.take([refused, (a_record(b"?", partition=1, offset=9), None)], 0.0)
     assert batch.next_offsets == {("llm.requests", 0): 3, ("llm.requests", 1): 10}
     assert len(batch.rows.items) == len(batch.refused) == 1
 

@@ -1,0 +1,66 @@
+"""What every confluent-kafka consumer of ours does alike: Records of messages, and what the client's errors mean."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import repeat
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from schemas.codec import FIXED_HEADERS
+from schemas.record import Headers, Record
+from streams.logs import Logger
+
+_FIXED: Final = list(FIXED_HEADERS)
+_COUNT: Final = len(_FIXED)
+_of_a_tuple: Final = partial(tuple.__new__, Record)  # what `_make` does, without a call of Python's own per record
+
+
+class MessageReader:
+    """Records of messages, errors apart. Each error is told once: the client repeats itself until it is well again."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._told: str | None = None
+
+    def records_of(self, messages: Sequence[Message]) -> list[Record]:
+        """Raises KafkaException where the client cannot go on."""
+        good = [message for message in messages if message.error() is None]
+        if len(good) < len(messages):
+            for message in messages:
+                if (error := message.error()) is not None:
+                    self.tell(error)
+        return _records(good)
+
+    def tell(self, error: KafkaError) -> None:
+        """Raises KafkaException where the client cannot go on."""
+        # Read from a consumer, a fatal error does not call itself fatal: it comes as an event of this code.
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
+            raise KafkaException(error)
+        if error.str() != self._told:
+            self._told = error.str()
+            self._log.warning("the broker does not answer", error=error.str())
+
+
+def _records(messages: Sequence[Message]) -> list[Record]:
+    """Field by field, as a loop over one field is a loop in C."""
+    columns = (
+        map(Message.topic, messages),
+        map(Message.partition, messages),
+        map(Message.offset, messages),
+        map(Message.key, messages),
+        map(Message.value, messages),
+        map(_headers, messages),
+        [timestamp_ms for _, timestamp_ms in map(Message.timestamp, messages)],
+        repeat(0),
+        repeat(None),
+    )
+    return list(map(_of_a_tuple, zip(*columns, strict=False)))
+
+
+def _headers(message: Any) -> Headers:
+    headers = message.headers() or []
+    if headers[:_COUNT] == _FIXED:
+        # Most records begin so, and many wait for their batch: one tuple for all of them spares memory and its time.
+        return (*FIXED_HEADERS, *headers[_COUNT:])
+    return tuple(headers)
