@@ -126,6 +126,7 @@ class Answering:
         return misses
 
     async def _answer_miss(self, work: Work, release: Release) -> None:
+        self._failpoints.reach("before_claim", work.request.labels)
         try:
             outgoing = await self._asked(work)
         except Exception as error:
