@@ -11,7 +11,7 @@ from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
 from schemas.record import Record
-from streams import tolerant_records
+from streams import faust_group, tolerant_records
 from streams.lean_transport import LeanTransport
 from streams.logs import logger_named
 from streams.offsets import Partition
@@ -131,7 +131,10 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     async def _commit_regularly(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(self._engine.commit_interval_seconds)
-            if not self.rebalancing:
+            if (error := faust_group.kept_error(self.consumer)) is not None:
+                log.error("group_error", reason=type(error).__name__, next_step="the worker ends and is started again")
+                await self.crash(error)
+            elif not self.rebalancing:
                 await self._runner.commit()
 
     async def _watch_progress(self) -> None:
@@ -175,6 +178,7 @@ def make_app(
 ) -> WorkerApp:
     """The app, ready to start; commits of `runner` go through it from now on. Raises MissingCodecError."""
     tolerant_records.install()
+    faust_group.install()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     app = WorkerApp(settings, runner, watch or NoWatch())
     committer.app = app

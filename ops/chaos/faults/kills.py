@@ -70,7 +70,8 @@ def _put_killer(stage: Stage, load: Load) -> None:
     """A request at which every worker is killed, until it is set aside."""
     half_way(stage, load, 0.3)
     before = sum(ends_of(load.kafka, DEAD_LETTERS).values())
-    killer = load.question(_KILLER).model_copy(update={"labels": {"killer": "yes"}})
+    # Of a tenant of its own: it is accepted and never answered, so its row in Postgres stays pending.
+    killer = load.question(_KILLER, f"{load.tenant}-killer").model_copy(update={"labels": {"killer": "yes"}})
     record = encode_request(killer, REQUESTS)
     load.put(REQUESTS, record.value, record.key, record.headers)
     stage.until(lambda: sum(ends_of(load.kafka, DEAD_LETTERS).values()) > before, _LOOP_SECONDS, "its dead letter")
