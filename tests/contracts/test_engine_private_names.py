@@ -37,6 +37,7 @@ def test_the_versions_are_those_these_names_were_read_in(package: str, pinned: s
     [
         (LeanConsumer, AnyConsumer, "_drain_messages", ["self", "fetcher"]),
         (LeanConsumer, AnyConsumer, "_wait_next_records", ["self", "timeout"]),
+        (LeanConsumer, Consumer, "seek_to_committed", ["self"]),
         (WorkerApp, App, "_new_transport", ["self"]),
         (WorkerApp, App, "_on_partitions_assigned", ["self", "assigned", "generation_id"]),
     ],
@@ -58,6 +59,8 @@ def test_what_we_override_is_there_with_these_parameters(
         (GroupCoordinator, "_push_error_to_user", ["self", "exc"]),
         (AIOKafkaConsumerThread, "_commit", ["self", "offsets"]),
         (Consumer, "perform_seek", ["self"]),
+        (AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
+        (AIOKafkaConsumerThread, "call_thread", ["self", "fun", "args", "kwargs"]),
         (Consumer, "_get_active_partitions", ["self"]),
         (Consumer, "wait_first", ["self", "coros", "timeout"]),
     ],
