@@ -27,7 +27,7 @@ from streams.paying import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered,
 from streams.request_key import request_key_of
 from streams.results import cancelled, completed, from_entry, not_answered
 from streams.runner import Release
-from streams.sharing import cache_keys_of, is_outdated, request_keys_of, served
+from streams.sharing import cache_keys_of, is_outdated, may_have_paid_before, request_keys_of, served
 
 log = logger_named("answering")
 
@@ -126,6 +126,7 @@ class Answering:
         return misses
 
     async def _answer_miss(self, work: Work, release: Release) -> None:
+        self._failpoints.reach("before_claim", work.request.labels)
         try:
             outgoing = await self._asked(work)
         except Exception as error:
@@ -173,7 +174,8 @@ class Answering:
             deadline = work.request.deadline
             patience_seconds = None if deadline is None else (deadline - self._now()).total_seconds()
             try:
-                return await self._flights.fly(key, lambda: self._payer.answer(work), patience_seconds)
+                paid, leads = await self._flights.fly(key, lambda: self._payer.answer(work), patience_seconds)
+                return (paid, True) if leads else await self._followed(work, paid)
             except TimeoutError:
                 raise NotAnswered(TOO_LATE, work.attempts, "expired") from None
             except Withdrawn:
@@ -183,6 +185,13 @@ class Answering:
             except NotAnswered as end:
                 if end.status != "expired" or _has_passed(deadline, self._now()):
                     raise
+
+    async def _followed(self, work: Work, paid: Paid) -> tuple[Paid, bool]:
+        """What another's flight brought, unless `work` has paid for an answer of its own before."""
+        if not paid.former and not may_have_paid_before(work, paid.entry):
+            return paid, False
+        asked = await self._payer.answer(work)
+        return (asked, True) if paid.former or _paid_by(work, asked) else (paid, False)
 
     def _dead_letter(self, record: Record, error: DecodeError, now: datetime) -> OutgoingRecord:
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
@@ -221,6 +230,8 @@ def _hit_for(work: Work, keys: Keys, hits: Mapping[CacheKey, CacheHit]) -> Cache
         mine = str(work.request.request_id)
         found.sort(key=lambda hit: (hit.entry.paid_by == mine, hit.entry.asked_at_ms), reverse=True)
     for hit in found:
+        if may_have_paid_before(work, hit.entry):
+            return None
         if not is_outdated(work, hit.entry) and (entry := served(work, hit.entry)) is not None:
             return hit if entry is hit.entry else CacheHit(entry, hit.tier)
     return None

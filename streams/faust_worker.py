@@ -11,11 +11,11 @@ from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
 from schemas.record import Record
-from streams import tolerant_records
+from streams import faust_group, tolerant_records
 from streams.lean_transport import LeanTransport
 from streams.logs import logger_named
 from streams.offsets import Partition
-from streams.runner import Runner
+from streams.runner import NoWatch, PartitionWatch, Runner
 from streams.tolerant_records import READ_ERROR_HEADER
 
 log = logger_named("faust_worker")
@@ -65,9 +65,11 @@ class FaustOffsetCommitter:
 class WorkerApp(faust.App):  # type: ignore[misc]
     """A Faust app with one agent that hands records to `runner`."""
 
-    def __init__(self, settings: EngineSettings, runner: Runner) -> None:
+    def __init__(self, settings: EngineSettings, runner: Runner, watch: PartitionWatch) -> None:
         super().__init__(settings.group, **_faust_settings(settings))
         self._runner = runner
+        self._watch = watch
+        self._held: frozenset[Partition] = frozenset()
         self._engine = settings
         self._ready = False
         self._assigned_at = 0.0
@@ -109,22 +111,30 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         # Before Faust resumes the flow: a record without a line would be dropped.
         self._ready = True
         self._assigned_at = asyncio.get_running_loop().time()
-        self._runner.on_assigned(map(_partition_of, assigned), generation_id)
+        self._held = frozenset(map(_partition_of, assigned))
+        await self._watch.arrived(self._held)
+        self._runner.on_assigned(self._held, generation_id)
         log.info("assigned", topic=self._engine.topic, partitions=len(assigned), generation=generation_id)
         await super()._on_partitions_assigned(assigned, generation_id)
 
     async def _let_go(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         log.info("revoked", topic=self._engine.topic, partitions=len(revoked))
-        await self._runner.on_revoked(map(_partition_of, revoked), self._engine.drain_seconds)
+        leaving = frozenset(map(_partition_of, revoked))
+        await self._runner.on_revoked(leaving, self._engine.drain_seconds)
+        await self._watch.left(leaving)
 
     async def _drain(self, _app: Any, **_: Any) -> None:
         log.info("draining", topic=self._engine.topic, in_flight=self._runner.in_flight)
         await self._runner.drain(self._engine.drain_seconds)
+        await self._watch.left(self._held)
 
     async def _commit_regularly(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(self._engine.commit_interval_seconds)
-            if not self.rebalancing:
+            if (error := faust_group.kept_error(self.consumer)) is not None:
+                log.error("group_error", reason=type(error).__name__, next_step="the worker ends and is started again")
+                await self.crash(error)
+            elif not self.rebalancing:
                 await self._runner.commit()
 
     async def _watch_progress(self) -> None:
@@ -163,11 +173,14 @@ class StalledError(RuntimeError):
     """Partitions are held, there is lag and room, and nothing is taken."""
 
 
-def make_app(settings: EngineSettings, runner: Runner, committer: FaustOffsetCommitter) -> WorkerApp:
+def make_app(
+    settings: EngineSettings, runner: Runner, committer: FaustOffsetCommitter, watch: PartitionWatch | None = None
+) -> WorkerApp:
     """The app, ready to start; commits of `runner` go through it from now on. Raises MissingCodecError."""
     tolerant_records.install()
+    faust_group.install()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    app = WorkerApp(settings, runner)
+    app = WorkerApp(settings, runner, watch or NoWatch())
     committer.app = app
     return app
 

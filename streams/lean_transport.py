@@ -1,11 +1,12 @@
 """Faust's Kafka transport without its per-record cost: one message of Faust per fetched batch, not per record.
 
 The stock loop makes four tasks per record to wait for "delivered or suspended". Here the whole of what one poll
-brought for a partition travels as one message, so that cost is paid a few times a second. Overrides two methods of
+brought for a partition travels as one message, so that cost is paid a few times a second. Overrides three methods of
 the pinned consumer; a contract test holds their names and behaviour.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from faust.transport.drivers.aiokafka import Consumer, Transport
@@ -76,6 +77,18 @@ class LeanConsumer(Consumer):  # type: ignore[misc]
             tp=partition,
             generation_id=self.app.consumer_generation_id,
         )
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """As the original, and to the beginning where nothing was committed.
+
+        The original stays where it is there: what a rebalance had fetched and dropped would be passed over.
+        """
+        committed: Mapping[TP, int] = await super().seek_to_committed()
+        inner = self._thread._ensure_consumer()  # noqa: SLF001
+        for partition, offset in committed.items():
+            if not offset:
+                await self._thread.call_thread(inner.seek, partition, 0)
+        return committed
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - the overridden signature
         """As the original, but where every partition waits for room, look again soon instead of in a second."""

@@ -27,6 +27,28 @@ class OffsetCommitter(Protocol):
         ...
 
 
+class PartitionWatch(Protocol):
+    """Is told which partitions this process has."""
+
+    async def arrived(self, partitions: Iterable[Partition]) -> None:
+        """Before the first record of any of them."""
+        ...
+
+    async def left(self, partitions: Iterable[Partition]) -> None:
+        """In good order, after the last commit."""
+        ...
+
+
+class NoWatch:
+    """Nobody wants to know."""
+
+    async def arrived(self, partitions: Iterable[Partition]) -> None:
+        del partitions
+
+    async def left(self, partitions: Iterable[Partition]) -> None:
+        del partitions
+
+
 @dataclass(frozen=True, slots=True)
 class RunnerLimits:
     """What one worker holds unfinished at most, and how it is cut."""

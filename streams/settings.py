@@ -84,8 +84,8 @@ class Settings(BaseSettings):
     """A record that workers died at so often becomes a dead letter."""
     stall_seconds: Annotated[float, Field(ge=5, le=3600)] = 30
     """A worker with lag and room that takes no record for so long ends itself, to be started anew."""
-    failpoints: dict[str, int] = {}
-    """Faults for tests: place and passage at which the process kills itself. Refused in production."""
+    failpoints: dict[str, int | str] = {}
+    """Faults for tests: place and passage, or label, at which the process kills itself. Refused in production."""
 
     soft_deadline_seconds: Annotated[float, Field(gt=0, le=3600)] = 240
     hard_deadline_seconds: Annotated[float, Field(gt=0, le=3600)] = 300

@@ -99,6 +99,12 @@ def is_outdated(work: Work, entry: CacheEntry) -> bool:
     return entry.asked_at_ms < work.fresh_since_ms and entry.paid_by != str(work.request.request_id)
 
 
+def may_have_paid_before(work: Work, entry: CacheEntry) -> bool:
+    """Whether `work` may have paid for an answer that this one took the place of; if so, the ledger has it."""
+    older = work.record.timestamp_ms < entry.asked_at_ms
+    return entry.renewed and older and entry.paid_by != str(work.request.request_id)
+
+
 def is_exchangeable(work: Work, answer: Answer) -> bool:
     """Whether an answer for this device serves any other with the same wishes, once the names are exchanged."""
     others = " ".join(value for value in work.request.variables.values() if value not in work.left_out)

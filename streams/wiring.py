@@ -19,12 +19,14 @@ from streams.admission import Admission, FreshSince, Work
 from streams.admission.dead_letter_limit import DeadLetterLimit
 from streams.admission.intake_guard import IntakeGuard
 from streams.admission.redis_deaths import RedisDeathBook
+from streams.admission.redis_in_hand import RedisHands
 from streams.answering import Answering
 from streams.cache.cutoffs import Cutoffs
 from streams.cache.memory_cache import MemoryCache
 from streams.cache.postgres_cutoffs import PostgresCutoffs
 from streams.cache.redis_cache import RedisCache
 from streams.cache.tiers import TieredCache
+from streams.caution import Caution
 from streams.control.cancellations import Cancellations
 from streams.control.kafka_reader import KafkaControlReader
 from streams.endpoint_settings import ModelEndpoint
@@ -51,6 +53,7 @@ from streams.settings import Settings
 
 _REDIS_CONNECTIONS = 32
 _REDIS_TIMEOUT_SECONDS = 2.0
+_STEP_SECONDS = 20.0
 
 
 class MissingKeyError(RuntimeError):
@@ -88,8 +91,8 @@ class WorkerParts:
         self.deaths = RedisDeathBook(self.redis)
         self.failpoints = Failpoints(settings.failpoints)
 
-    async def answering(self) -> Answering:
-        """The answering steps over real adapters."""
+    async def answering(self) -> Caution:
+        """The answering steps over real adapters, behind what goes carefully after a death."""
         settings = self.settings
         publisher = KafkaPublisher(settings.kafka)
         self.owned.push_async_callback(publisher.close)
@@ -101,7 +104,11 @@ class WorkerParts:
         self.owned.push_async_callback(cache.drained)
         payer = self._payer(cache, guard)
         admission = Admission(settings.default_model, await self._freshness())
-        return Answering(guard, admission, cache, payer, publisher, self.failpoints, now_utc)
+        answering = Answering(guard, admission, cache, payer, publisher, self.failpoints, now_utc)
+        # What a dead worker had claimed may be called for only once its lease is over.
+        patience_seconds = settings.ledger_lease_seconds + _STEP_SECONDS
+        hands = RedisHands(self.redis)
+        return Caution(answering.answer, hands, self.deaths, guard.learn, str(uuid7()), patience_seconds)
 
     def _payer(self, cache: TieredCache, guard: IntakeGuard) -> Payer:
         settings = self.settings
@@ -208,7 +215,7 @@ def _endpoint(given: ModelEndpoint, options: AnthropicOptions) -> Endpoint:
 
 
 def build_engine(
-    settings: Settings, lane: Lane, answering: Answering, on_crash: Callable[[BaseException], None]
+    settings: Settings, lane: Lane, answering: Caution, on_crash: Callable[[BaseException], None]
 ) -> WorkerApp:
     """One lane's Faust app over a Runner of its own; a bug in answering is told to `on_crash`."""
     committer = FaustOffsetCommitter()
@@ -226,7 +233,7 @@ def build_engine(
         drain_seconds=settings.drain_seconds,
         stall_seconds=settings.stall_seconds,
     )
-    return make_app(engine, runner, committer)
+    return make_app(engine, runner, committer, answering)
 
 
 def _watch(runner: Runner, lane: Lane) -> None:

@@ -37,7 +37,13 @@ class IntakeGuard:
     ) -> None:
         self._cancelled = cancelled
         self._limit = limit
-        self._condemned = {place for place, count in deaths.items() if count >= condemned_after}
+        self._condemned_after = condemned_after
+        self._condemned: set[Place] = set()
+        self.learn(deaths)
+
+    def learn(self, deaths: Mapping[Place, int]) -> None:
+        """Take note of deaths, of which some may have been known."""
+        self._condemned |= {place for place, count in deaths.items() if count >= self._condemned_after}
 
     def check(self, record: Record) -> None:
         """Raises DecodeError for a record that workers died at too often."""

@@ -20,6 +20,7 @@ from schemas.validation import Validation
 EVERYONE: Final = "everyone"
 NOBODY_ELSE: Final = "payer"
 _UNCHECKED: Final = "-"
+_RENEWED: Final = "renewed"
 
 
 class StoredAnswer(BaseModel):
@@ -59,6 +60,8 @@ class CacheEntry(NamedTuple):
     audience: str = EVERYONE
     checked: str = _UNCHECKED
     """The check that it has passed, `name@version`."""
+    renewed: bool = False
+    """Whether it took the place of an answer that another may have paid for."""
 
     @classmethod
     def of(cls, stored: StoredAnswer, audience: str = EVERYONE, left_out: Sequence[str] = ()) -> Self:
@@ -84,11 +87,15 @@ class CacheEntry(NamedTuple):
     def from_bytes(cls, data: bytes) -> Self:
         """Raises ValueError for bytes that `to_bytes` did not write."""
         head, shared, paid = data.split(b"\n", 2)
-        expires_at_ms, paid_by, asked_at_ms, audience, checked = head.decode("ascii").split(" ")
-        return cls(int(expires_at_ms), paid_by, shared, paid, int(asked_at_ms), audience, checked)
+        expires_at_ms, paid_by, asked_at_ms, audience, checked, *more = head.decode("ascii").split(" ")
+        if more not in ([], [_RENEWED]):
+            raise ValueError("the head of a stored answer says more than this version knows")
+        return cls(int(expires_at_ms), paid_by, shared, paid, int(asked_at_ms), audience, checked, bool(more))
 
     def to_bytes(self) -> bytes:
         head = f"{self.expires_at_ms} {self.paid_by} {self.asked_at_ms} {self.audience} {self.checked}"
+        if self.renewed:
+            head = f"{head} {_RENEWED}"
         return b"%s\n%s\n%s" % (head.encode("ascii"), self.shared, self.paid)
 
     def filled(self, left_out: Sequence[str]) -> "CacheEntry":

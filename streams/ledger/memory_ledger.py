@@ -31,7 +31,7 @@ _REPEATS: Final = 1
 
 @dataclass(slots=True)
 class LedgerRow:
-    """One key. The last paid answer outlives later claims, until a newer one takes its place."""
+    """One key. The last paid answer outlives later claims, until a newer one takes its place; then its payer has it."""
 
     tenant: str
     state: RowState
@@ -46,6 +46,7 @@ class LedgerRow:
     cost_usd: Decimal | None = None
     expires_at: datetime | None = None
     error: ErrorDetail | None = None
+    former: dict[UUID, bytes] = field(default_factory=dict)
 
     @property
     def held(self) -> bool:
@@ -113,6 +114,8 @@ class MemoryLedger:
         return self._known(row, wish) or self._claim_again(row, wish)
 
     def _known(self, row: LedgerRow, wish: Wish) -> Known | Ended | None:
+        if wish.request_id in row.former and row.paid_by != wish.request_id:
+            return Known(row.former[wish.request_id], former=True)
         if row.answer is not None and self._serves(row, wish):
             return Known(row.answer)
         if row.state == "ended" and row.request_id == wish.request_id and row.error is not None:
@@ -184,6 +187,8 @@ class MemoryLedger:
         row.attempts = settlement.attempts
         row.error = settlement.error
         if settlement.outcome == "answered":
+            if row.answer is not None and row.paid_by is not None and row.paid_by != settlement.request_id:
+                row.former[row.paid_by] = row.answer
             row.answer, row.expires_at = settlement.answer, settlement.expires_at
             row.paid_by, row.cost_usd = settlement.request_id, settlement.cost_usd
         return True

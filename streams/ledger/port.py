@@ -45,9 +45,11 @@ class Claimed(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Answered and fresh: the bytes that were settled."""
+    """Answered and fresh, or paid for by the one that asks: the bytes that were settled."""
 
     answer: bytes
+    former: bool = False
+    """A newer answer has taken its place: it is the asker's, who paid for it, and nobody else's any more."""
 
 
 class Held(NamedTuple):

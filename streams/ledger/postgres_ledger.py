@@ -19,7 +19,7 @@ from streams.ledger.settlements import require_complete
 LEASE_SECONDS: Final = 12.0
 HEARTBEAT_SECONDS: Final = 3.0
 
-_CLAIM: Final = "SELECT * FROM ledger_claim(%(owner)s, %(wishes)s::json)"
+_CLAIM: Final = "SELECT * FROM ledger_ask(%(owner)s, %(wishes)s::json)"
 _MARK_SENT: Final = "SELECT ledger_mark_sent(%(sendings)s::json)"
 _SETTLE: Final = "SELECT ledger_settle(%(settlements)s::json, %(answers)b::bytea[])"
 _BEAT: Final = """

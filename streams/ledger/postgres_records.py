@@ -42,6 +42,8 @@ def verdict_of(row: tuple[Any, ...]) -> Verdict:
             return Claimed(epoch, attempts, ambiguous)
         case "known":
             return Known(bytes(answer))
+        case "former":
+            return Known(bytes(answer), former=True)
         case "held":
             return Held(owner)
         case "unknown":

@@ -22,6 +22,12 @@ DELETE FROM ledger_calls WHERE call_id IN (
     LIMIT %(step)s FOR UPDATE SKIP LOCKED
 )
 """
+_FORMER: Final = """
+DELETE FROM ledger_former_answers WHERE (key, paid_by) IN (
+    SELECT key, paid_by FROM ledger_former_answers WHERE replaced_at < clock_timestamp() - %(retention)s
+    LIMIT %(step)s FOR UPDATE SKIP LOCKED
+)
+"""
 
 
 class Pruned(NamedTuple):
@@ -38,10 +44,12 @@ def prune(
 ) -> Pruned:
     """Settled rows that expired longer ago than `retention`, calls sent longer ago than `call_retention`.
 
-    A request redelivered after that may be paid again, so `retention` is to exceed that of the request topics. Each
-    step is a transaction of its own on an autocommit connection. Safe to repeat and to run twice.
+    Answers that were replaced longer ago than `retention` go too, and count as rows. A request redelivered after that
+    may be paid again, so `retention` is to exceed that of the request topics. Each step is a transaction of its own on
+    an autocommit connection. Safe to repeat and to run twice.
     """
-    return Pruned(sum(_deleted(connection, _ROWS, retention)), sum(_deleted(connection, _CALLS, call_retention)))
+    rows = sum(_deleted(connection, _ROWS, retention)) + sum(_deleted(connection, _FORMER, retention))
+    return Pruned(rows, sum(_deleted(connection, _CALLS, call_retention)))
 
 
 def _deleted(connection: psycopg.Connection[Any], statement: LiteralString, retention: timedelta) -> Iterator[int]:

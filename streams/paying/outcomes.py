@@ -12,10 +12,14 @@ TOO_LATE: Final = ErrorDetail(code="deadline_passed", message="the deadline pass
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """An answer that is in the ledger; `source` says whether this flight called for it."""
+    """An answer that is in the ledger; `source` says whether this flight called for it.
+
+    A `former` one is for the request that paid for it alone: a newer one has taken its place.
+    """
 
     entry: CacheEntry
     source: Literal["model", "ledger"]
+    former: bool = False
 
 
 class NotAnswered(Exception):  # noqa: N818 - says what happened

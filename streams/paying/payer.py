@@ -68,11 +68,12 @@ class Payer:
         while True:
             # The ledger first: what this request has paid for is its answer, cancelled or late as it may be by now.
             match await self._verdict(work):
-                case Known(answer):
-                    return await self._remembered(work, Paid(CacheEntry.from_bytes(answer), "ledger"))
+                case Known(answer, former):
+                    paid = Paid(CacheEntry.from_bytes(answer), "ledger", former)
+                    return paid if former else await self._remembered(work, paid)
                 case Claimed() as claim:
-                    if (paid := await self._call(work, claim)) is not None:
-                        return await self._remembered(work, paid)
+                    if (called := await self._call(work, claim)) is not None:
+                        return await self._remembered(work, called)
                 case Held():
                     self._check(work)
                     polls += 1
@@ -118,7 +119,9 @@ class Payer:
         reason = None if admitted.model == work.model else self._stand_ins.reason(work)
         bought = Bought(reply, started_at, work.attempts + claim.ambiguous + 1, reason)
         stored = stored_answer(work, bought, self._rules, self._tools)
-        return await self._settle_answer(sending, stored, entry_for(work, stored))
+        # A later claim than the first: there may have been an answer before.
+        entry = entry_for(work, stored)._replace(renewed=claim.epoch > 1)
+        return await self._settle_answer(sending, stored, entry)
 
     async def _is_marked(self, work: Work, sending: Sending) -> bool:
         """Whether the call is on record and may be made. Raises where it is not wanted any more."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiokafka import codec
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.record import default_records, memory_records
 from aiokafka.record.util import decode_varint, encode_varint
 from faust import App
@@ -15,7 +16,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types.tuples import ConsumerMessage
 from mode.services import Service
 
-from streams import tolerant_records
+from streams import faust_group, tolerant_records
 from streams.faust_worker import WorkerApp
 from streams.lean_transport import LeanConsumer, LeanTransport
 
@@ -36,6 +37,7 @@ def test_the_versions_are_those_these_names_were_read_in(package: str, pinned: s
     [
         (LeanConsumer, AnyConsumer, "_drain_messages", ["self", "fetcher"]),
         (LeanConsumer, AnyConsumer, "_wait_next_records", ["self", "timeout"]),
+        (LeanConsumer, Consumer, "seek_to_committed", ["self"]),
         (WorkerApp, App, "_new_transport", ["self"]),
         (WorkerApp, App, "_on_partitions_assigned", ["self", "assigned", "generation_id"]),
     ],
@@ -52,14 +54,29 @@ def test_what_we_override_is_there_with_these_parameters(
     ("owner", "name", "parameters"),
     [
         (Consumer, "_commit", ["self", "offsets"]),
+        (faust_group, "_refresh_once", ["self", "assignment"]),
+        (GroupCoordinator, "_do_fetch_commit_offsets", ["self", "partitions"]),
+        (GroupCoordinator, "_push_error_to_user", ["self", "exc"]),
         (AIOKafkaConsumerThread, "_commit", ["self", "offsets"]),
         (Consumer, "perform_seek", ["self"]),
+        (AIOKafkaConsumerThread, "_ensure_consumer", ["self"]),
+        (AIOKafkaConsumerThread, "call_thread", ["self", "fun", "args", "kwargs"]),
         (Consumer, "_get_active_partitions", ["self"]),
         (Consumer, "wait_first", ["self", "coros", "timeout"]),
     ],
 )
-def test_what_we_call_is_there_with_these_parameters(owner: type, name: str, parameters: list[str]) -> None:
+def test_what_we_call_is_there_with_these_parameters(owner: object, name: str, parameters: list[str]) -> None:
     assert names_of(getattr(owner, name)) == parameters
+
+
+def test_what_we_replace_of_the_coordinator_is_replaced_in_it() -> None:
+    faust_group.install()
+    assert GroupCoordinator._maybe_refresh_commit_offsets is faust_group._refresh
+    assert faust_group._refresh_once.__name__ == "_maybe_refresh_commit_offsets"
+
+
+def test_an_error_that_the_coordinator_keeps_stands_where_we_look() -> None:
+    assert "self._pending_exception = exc" in inspect.getsource(GroupCoordinator._push_error_to_user)
 
 
 @pytest.mark.parametrize(

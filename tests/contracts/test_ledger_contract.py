@@ -94,7 +94,35 @@ async def test_a_refresh_takes_only_what_it_paid_for_itself(office: Office, key:
     epoch, call_id = await sent(office.worker("b"), again)
     await office.worker("b").settle([answered(again, epoch, call_id, b"new")])
     assert await ask(office.worker("a"), again) == Known(b"new")
-    assert await ask(office.worker("a"), first) == Known(b"new")
+    assert await ask(office.worker("c"), a_wish(key)) == Known(b"new")
+    assert await ask(office.worker("a"), first) == Known(b"old", former=True), "who paid for it keeps it"
+
+
+async def test_each_former_payer_gets_what_it_paid_for_whatever_has_become_of_the_key_since(
+    office: Office, key: RequestKey
+) -> None:
+    payers = [a_wish(key, refresh=True) for _ in range(3)]
+    for number, payer in enumerate(payers):
+        epoch, call_id = await sent(office.worker("a"), payer)
+        expired = datetime.now(UTC) - timedelta(seconds=1)
+        await office.worker("a").settle([answered(payer, epoch, call_id, bytes([number]), expires_at=expired)])
+    theirs = [Known(b"\0", former=True), Known(b"\1", former=True), Known(b"\2")]
+    for _ in range(2):
+        assert await office.worker("b").claim(payers) == theirs
+        assert await office.worker("b").claim([a_wish(key, payer.request_id) for payer in payers]) == theirs
+        # Claimed by another, then dead with a call under way: what was paid for stays paid for.
+        assert not isinstance(await ask(office.worker("c"), a_wish(key)), Known)
+    await office.worker("c").mark_sent([a_sending(a_wish(key), 4, uuid4())])
+    office.kill("c")
+    assert await office.worker("b").claim(payers) == theirs
+
+
+async def test_another_key_s_former_answer_is_nobody_s_here(office: Office, key: RequestKey) -> None:
+    first, again = a_wish(key), a_wish(key, refresh=True)
+    for wish, answer in ((first, b"old"), (again, b"new")):
+        epoch, call_id = await sent(office.worker("a"), wish)
+        await office.worker("a").settle([answered(wish, epoch, call_id, answer)])
+    assert isinstance(await ask(office.worker("a"), a_wish(a_key(), first.request_id)), Claimed)
 
 
 async def test_a_refresh_that_fails_leaves_the_fresh_answer(office: Office, key: RequestKey) -> None:

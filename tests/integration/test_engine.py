@@ -185,3 +185,22 @@ async def test_stopping_finishes_and_commits_what_is_in_flight(kafka: str, group
         answers.let_go.set()
         await stopping
     assert committed(kafka, group, topic) == 10
+
+
+async def test_what_was_fetched_and_dropped_before_anything_was_committed_is_fetched_again(
+    kafka: str, group: str, tmp_path: Path
+) -> None:
+    """As by a fetch that is under way while a rebalance gives the partition out."""
+    topic, answers = a_topic(kafka), Answers()
+    async with engine(kafka, topic, group, answers, tmp_path) as app:
+        consumer = app.consumer
+        await eventually(lambda: app._runner.partitions == 1 and not app.rebalancing)
+        consumer.stop_flow()
+        publish(kafka, topic, [b"dropped"])
+        fetched_records = consumer._thread._consumer._fetcher.fetched_records
+        async with asyncio.timeout(30):
+            while not await consumer._thread.call_thread(fetched_records, set(), 1):
+                pass
+        await consumer.perform_seek()
+        consumer.resume_flow()
+        await eventually(lambda: answers.values == [b"dropped"])

@@ -152,6 +152,21 @@ def test_pruning_deletes_what_expired_long_ago_and_nothing_else(
     assert left == {fresh.key, open_claim.key}
 
 
+def test_pruning_deletes_answers_that_were_replaced_long_ago(
+    dsn: str, database: psycopg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long_ago, lately = a_key(), a_key()
+    for key in (long_ago, lately):
+        keep(dsn, a_wish(key), a_wish(key, refresh=True))
+    database.execute(
+        "UPDATE ledger_former_answers SET replaced_at = now() - interval '8 days' WHERE key = %s", (long_ago,)
+    )
+    for deleted in (1, 0):
+        assert run(["ledger", "prune", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"rows": deleted, "calls": 0}
+    assert {key for (key,) in database.execute("SELECT key FROM ledger_former_answers")} == {lately}
+
+
 def test_many_old_rows_go_in_several_steps(dsn: str, database: psycopg.Connection) -> None:
     del dsn
     database.execute(

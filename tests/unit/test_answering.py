@@ -232,6 +232,35 @@ async def test_the_payer_redelivered_gets_the_very_same_result(*, elsewhere: boo
     assert len(stage.model.calls) == 1
 
 
+@pytest.mark.parametrize("change", ["refresh", "invalidation", "expiry"])
+@pytest.mark.parametrize("cached", [True, False])
+async def test_the_payer_of_a_replaced_answer_redelivered_gets_the_very_same_result(
+    *, change: str, cached: bool
+) -> None:
+    stage = Stage("old", "new")
+    payer, newer = question(1), question(2, cache=CachePolicy(mode="refresh" if change == "refresh" else "use"))
+    await stage.answer(payer)
+    if change == "expiry":
+        stage.clock.advance(3601)
+    elif change == "invalidation":
+        stage.clock.advance(1)
+        stage.fresh_since_ms = int(stage.clock().timestamp() * 1000)
+    await stage.answer(newer)
+    first, _ = stage.publisher.records
+    if not cached:
+        stage.shared = stage._tier()
+        stage.as_another_worker()
+    for _ in range(2):
+        await stage.answer(payer)
+        assert stage.publisher.records[-1] == first
+    # It alone: everybody else has the newer one, also those who come with it, or lie longer on their topic.
+    later = int((stage.clock().timestamp() + 60) * 1000)
+    await stage.answer(question(3)._replace(timestamp_ms=later), payer, question(4), newer)
+    texts = {result.request_id: text_of(result) for result in map(result_in, stage.publisher.records[-4:])}
+    assert texts == {an_id(1): "old", an_id(2): "new", an_id(3): "new", an_id(4): "new"}
+    assert len(stage.model.calls) == 2
+
+
 async def test_a_request_published_twice_in_one_batch_gets_the_same_result_twice() -> None:
     stage = Stage("vlan 1")
     await stage.answer(question(1), question(1)._replace(offset=2))

@@ -75,7 +75,25 @@ def test_an_answer_survives_being_stored(stored: StoredAnswer) -> None:
     assert again == stored.model_copy(update={"expires_at": again.expires_at})
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"1 a", b"1 a\n{}", b"soon a\n{}\n{}", b"1 \xff\n{}\n{}", b"1\n{}\n{}"])
+@given(stored_answers, st.booleans())
+def test_a_renewed_answer_stays_one(stored: StoredAnswer, renewed: bool) -> None:
+    entry = CacheEntry.of(stored)._replace(renewed=renewed)
+    assert CacheEntry.from_bytes(entry.to_bytes()) == entry
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"1 a 1 everyone - other\n{}\n{}",
+        b"",
+        b"x",
+        b"1 a",
+        b"1 a\n{}",
+        b"soon a\n{}\n{}",
+        b"1 \xff\n{}\n{}",
+        b"1\n{}\n{}",
+    ],
+)
 def test_bytes_that_are_no_entry_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any ValueError is what the contract says
         CacheEntry.from_bytes(data)

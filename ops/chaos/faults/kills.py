@@ -3,14 +3,21 @@
 from collections.abc import Callable
 from typing import Final
 
+from ops.chaos.books import ends_of
 from ops.chaos.fault import Fault
 from ops.chaos.load import Load, LoadShape
-from ops.chaos.stage import Stage
+from ops.chaos.stage import Stage, StageError
 from ops.chaos.verdict import Expectation
+from schemas.codec import encode_request
+from schemas.topics import DEAD_LETTERS, REQUESTS
 from streams.failpoints import Place
 
 _VICTIM: Final = "worker-1"
 _DEATH_SECONDS: Final = 30.0
+_LOOP_SECONDS: Final = 150.0
+_KILLER: Final = 1_000_000
+_KILLER_DEATHS: Final = 4
+"""One in flight with others, and three alone, at the least."""
 _SOON: Final = Expectation(recovery_seconds=20)
 _LONG: Final = LoadShape(requests=600, seconds=20)
 
@@ -57,6 +64,19 @@ def _crash_loop(stage: Stage, _load: Load) -> None:
         stage.until(lambda deaths=deaths: len(stage.deaths) >= deaths, _DEATH_SECONDS, f"death {deaths}")  # type: ignore[misc]
         if deaths < 3:  # noqa: PLR2004 - the last start is a whole one
             stage.start(_VICTIM, ready=False, failpoints='{"before_call": 1}')
+
+
+def _put_killer(stage: Stage, load: Load) -> None:
+    """A request at which every worker is killed, until it is set aside."""
+    half_way(stage, load, 0.3)
+    before = sum(ends_of(load.kafka, DEAD_LETTERS).values())
+    # Of a tenant of its own: it is accepted and never answered, so its row in Postgres stays pending.
+    killer = load.question(_KILLER, f"{load.tenant}-killer").model_copy(update={"labels": {"killer": "yes"}})
+    record = encode_request(killer, REQUESTS)
+    load.put(REQUESTS, record.value, record.key, record.headers)
+    stage.until(lambda: sum(ends_of(load.kafka, DEAD_LETTERS).values()) > before, _LOOP_SECONDS, "its dead letter")
+    if len(stage.deaths) < _KILLER_DEATHS:
+        raise StageError(f"set aside after {len(stage.deaths)} deaths already")
 
 
 def _storm(stage: Stage, load: Load) -> None:
@@ -117,6 +137,15 @@ FAULTS: Final = (
         # Work must still come when the third start is up, however slow the machine.
         shape=LoadShape(requests=600, seconds=40),
         # A request whose calls were ambiguous twice is not asked a third time.
+        expects=Expectation(statuses=frozenset({"completed", "failed"})),
+    ),
+    Fault(
+        "killer-record",
+        "a record kills every worker that takes it, without a word",
+        _put_killer,
+        settings={"failpoints": '{"before_claim": "killer=yes"}'},
+        shape=_LONG,
+        # Work around it may have been cut off twice, as in a crash loop.
         expects=Expectation(statuses=frozenset({"completed", "failed"})),
     ),
     Fault("worker-frozen", "SIGSTOP of a worker past its lease, then SIGCONT", _freeze_worker, _resume_worker),
