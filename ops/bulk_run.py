@@ -86,8 +86,8 @@ def run_bulk(
     """
     chosen = options or BulkOptions()
     with (
-        ResultSubscriber(settings.kafka, start=chosen.start) as subscriber,
-        RequestProducer(settings.kafka, lane=chosen.lane) as producer,
+        ResultSubscriber(settings.kafka_connection, start=chosen.start) as subscriber,
+        RequestProducer(settings.kafka_connection, lane=chosen.lane) as producer,
     ):
         run = _Run(producer, subscriber, chosen, on_progress)
         run.publish(requests)

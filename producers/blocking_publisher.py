@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from producers.kafka_connection import KafkaAddress
 from producers.kafka_publisher import KafkaPublisher
 from producers.publisher import PublishError
 from schemas.record import OutgoingRecord
@@ -17,8 +18,8 @@ _log = logging.getLogger("headrace.publisher")
 class BlockingPublisher:
     """A KafkaPublisher with a loop of its own; use it from one thread."""
 
-    def __init__(self, bootstrap_servers: str, delivery_timeout_seconds: float = _DELIVERY_SECONDS) -> None:
-        self._publisher = KafkaPublisher(bootstrap_servers, delivery_timeout_seconds=delivery_timeout_seconds)
+    def __init__(self, kafka: KafkaAddress, delivery_timeout_seconds: float = _DELIVERY_SECONDS) -> None:
+        self._publisher = KafkaPublisher(kafka, delivery_timeout_seconds=delivery_timeout_seconds)
         self._runner = asyncio.Runner()
 
     def publish(self, records: Sequence[OutgoingRecord]) -> list[bool]:

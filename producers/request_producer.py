@@ -11,6 +11,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from producers.building import request_from
 from producers.client_config import producer_config
+from producers.kafka_access import LastRefusal, explained
+from producers.kafka_connection import KafkaAddress
 from producers.publisher import PublisherClosedError, PublishError, Refusal
 from schemas.codec import encode_request
 from schemas.record import OutgoingRecord
@@ -39,7 +41,7 @@ class RequestProducer:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        kafka: KafkaAddress,
         *,
         lane: Lane = "interactive",
         delivery_timeout_seconds: float = 120.0,
@@ -47,7 +49,9 @@ class RequestProducer:
     ) -> None:
         self._lane: Lane = lane
         self._delivery_timeout_seconds = delivery_timeout_seconds
-        self._producer = Producer(producer_config(bootstrap_servers, delivery_timeout_seconds, options))
+        self._last_refusal = LastRefusal()
+        options = {"error_cb": self._last_refusal, **options}
+        self._producer = Producer(producer_config(kafka, delivery_timeout_seconds, options))
         self._refusals: list[Refusal] = []
         self._handed_over = 0
         self._closed = False
@@ -131,7 +135,7 @@ class RequestProducer:
             while not self._offer(record):
                 self._producer.poll(0.1)  # frees room: a report is taken, at the latest when a record times out
         except KafkaException as error:
-            self._refusals.append(Refusal(record, error.args[0].str()))
+            self._refusals.append(Refusal(record, explained(error.args[0])))
         self._producer.poll(0)
 
     def _offer(self, record: OutgoingRecord) -> bool:
@@ -147,4 +151,4 @@ class RequestProducer:
     def _report(self, record: OutgoingRecord, error: KafkaError | None, message: object) -> None:
         del message
         if error is not None:
-            self._refusals.append(Refusal(record, error.str()))
+            self._refusals.append(Refusal(record, self._last_refusal.reason_of(error)))

@@ -11,19 +11,31 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from producers.kafka_connection import KafkaConnection, SaslMechanism, SecurityProtocol
+
 MEBIBYTE = 1024 * 1024
 
 
 class Settings(BaseSettings):
     """One process's settings. Secrets are masked in every repr."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HEADRACE_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     home: Path = Path(".headrace")
     """State of the local stack; `endpoints.json` in it fills what is not set."""
     environment: Literal["local", "production"] = "local"
 
     kafka: str = "127.0.0.1:9092"
+    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
+    kafka_sasl_mechanism: SaslMechanism = "SCRAM-SHA-512"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
+    """PEM; the system's own authorities where it is not set."""
+    kafka_certificate_file: Path | None = None
+    kafka_key_file: Path | None = None
     kafka_replication: Annotated[int, Field(ge=1, le=9)] = 1
     redis: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     postgres: SecretStr = SecretStr("postgresql://headrace@127.0.0.1:5432/headrace")
@@ -104,6 +116,26 @@ class Settings(BaseSettings):
         if self.failpoints and self.environment == "production":
             raise ValueError("HEADRACE_FAILPOINTS is for tests; unset it, or set HEADRACE_ENVIRONMENT=local")
         return self
+
+    @model_validator(mode="after")
+    def _complete_connection(self) -> Self:
+        _ = self.kafka_connection  # raises what is missing
+        return self
+
+    @property
+    def kafka_connection(self) -> KafkaConnection:
+        """Where Kafka is and as whom we come: what every client is built with."""
+        password = self.kafka_password.get_secret_value() if self.kafka_password else None
+        return KafkaConnection(
+            self.kafka,
+            self.kafka_security_protocol,
+            self.kafka_sasl_mechanism,
+            self.kafka_username,
+            password,
+            self.kafka_ca_file,
+            self.kafka_certificate_file,
+            self.kafka_key_file,
+        )
 
     @property
     def rehearsed(self) -> bool:

@@ -87,7 +87,7 @@ class WorkerParts:
     async def answering(self) -> Answering:
         """The answering steps over real adapters."""
         settings = self.settings
-        publisher = KafkaPublisher(settings.kafka)
+        publisher = KafkaPublisher(settings.kafka_connection)
         self.owned.push_async_callback(publisher.close)
         guard = IntakeGuard(
             self._cancellations(), DeadLetterLimit(), await self.deaths.read(), settings.condemned_after_deaths
@@ -154,7 +154,7 @@ class WorkerParts:
 
     def _cancellations(self) -> Cancellations:
         cancellations = Cancellations(now_utc)
-        reader = KafkaControlReader(self.settings.kafka, cancellations.note)
+        reader = KafkaControlReader(self.settings.kafka_connection, cancellations.note)
         reader.start()
         self.owned.push_async_callback(reader.close)
         return cancellations
@@ -197,7 +197,7 @@ def build_engine(
     runner = Runner(answering.answer, committer, limits, on_crash)
     _watch(runner, lane)
     engine = EngineSettings(
-        bootstrap_servers=settings.kafka,
+        connection=settings.kafka_connection,
         group=f"headrace-worker-{lane}",
         topic=REQUEST_TOPIC_OF_LANE[lane],
         data_dir=settings.home / "faust" / f"{lane}-{settings.worker_name or 'worker'}",

@@ -127,9 +127,20 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if "--debug" in arguments[:1]:
             raise
-        again = "headrace --debug " + " ".join(arguments[:1]) + " ..."
-        return _tell(CommandError(f"{type(error).__name__}: {error}", again))
+        return _tell(_in_words(error, "headrace --debug " + " ".join(arguments[:1]) + " ..."))
     return 0
+
+
+def _in_words(error: Exception, again: str) -> CommandError:
+    match type(error).__name__:  # by name: most commands never load the client
+        case "KafkaRefusedError":
+            return CommandError(str(error))
+        case "KafkaException":
+            from producers.kafka_access import explained
+
+            return CommandError(f"Kafka answered: {explained(error.args[0])}", again)
+        case name:
+            return CommandError(f"{name}: {error}", again)
 
 
 def _tell(error: CommandError) -> int:

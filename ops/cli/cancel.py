@@ -68,8 +68,8 @@ def _publish(settings: "Settings", event: "CancelRequest", wait_seconds: float |
         # Subscribed before published: the end may come at once.
         subscriber = None
         if wait_seconds is not None:
-            subscriber = held.enter_context(ResultSubscriber(settings.kafka, tenant=event.tenant))
-        publisher = BlockingPublisher(settings.kafka)
+            subscriber = held.enter_context(ResultSubscriber(settings.kafka_connection, tenant=event.tenant))
+        publisher = BlockingPublisher(settings.kafka_connection)
         held.callback(publisher.close)
         if not all(publisher.publish([encode_cancel(event)])):
             raise CommandError("the broker did not take the cancellation", "headrace status")

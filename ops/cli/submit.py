@@ -71,9 +71,11 @@ def _publish(
         # Subscribed before published: the answer may be there at once.
         subscriber = None
         if wait_seconds is not None:
-            subscriber = held.enter_context(ResultSubscriber(settings.kafka, tenant=request.tenant))
+            subscriber = held.enter_context(ResultSubscriber(settings.kafka_connection, tenant=request.tenant))
         # Silent: the client logs each refused connection, hundreds of them; the one error that follows says it all.
-        producer = held.enter_context(RequestProducer(settings.kafka, delivery_timeout_seconds=30, log_level=0))
+        producer = held.enter_context(
+            RequestProducer(settings.kafka_connection, delivery_timeout_seconds=30, log_level=0)
+        )
         try:
             producer.submit(request, lane=lane, wait=True)
         except PublishError as error:

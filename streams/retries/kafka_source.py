@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from producers.kafka_access import explained
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.record import Record
 from schemas.topics import RETRY
 from streams.logs import logger_named
@@ -27,7 +29,7 @@ OnCommitted = Callable[[Mapping[Partition, Position]], object]
 class RetryMember:
     """As whom the topic is read."""
 
-    bootstrap_servers: str
+    connection: KafkaAddress
     session_timeout_seconds: float = 45
     name: str | None = None
     """Static membership id; a restart under the same one causes no rebalance."""
@@ -129,7 +131,7 @@ class KafkaRetrySource:
             raise KafkaException(error)
         if error.str() != self._told:  # the client repeats itself until it is well again
             self._told = error.str()
-            log.warning("the broker does not answer", error=error.str())
+            log.warning("the broker does not answer", error=explained(error))
 
 
 def _offsets(positions: Mapping[Partition, Position]) -> list[TopicPartition]:
@@ -157,7 +159,7 @@ def _record(message: Any) -> Record:
 
 def _configuration(member: RetryMember) -> dict[str, Any]:
     return {
-        "bootstrap.servers": member.bootstrap_servers,
+        **client_options(member.connection),
         "group.id": member.group,
         "client.id": GROUP,
         "auto.offset.reset": "earliest",

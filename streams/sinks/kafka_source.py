@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from producers.kafka_access import explained
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.record import Record
 from streams.logs import logger_named
 from streams.sinks.batching import Partition
@@ -21,7 +23,7 @@ class OnRevoked(Protocol):
 class GroupSettings:
     """Which topics are read, and as whom."""
 
-    bootstrap_servers: str
+    connection: KafkaAddress
     group: str
     topics: tuple[str, ...]
     session_timeout_seconds: float = 45
@@ -99,7 +101,7 @@ class KafkaSource:
         try:
             taken = self._consumer.commit(offsets=_offsets(self._unconfirmed), asynchronous=False)
         except KafkaException as error:
-            log.warning("commit failed", error=error.args[0].str())
+            log.warning("commit failed", error=explained(error.args[0]))
             return False
         self._confirm(taken or ())
         return all(each.error is None for each in taken or ())
@@ -127,7 +129,7 @@ class KafkaSource:
             raise KafkaException(error)
         if error.str() != self._told:  # the client repeats itself until it is well again
             self._told = error.str()
-            log.warning("reading fails", error=error.str())
+            log.warning("reading fails", error=explained(error))
 
 
 def _offsets(positions: Mapping[Partition, int]) -> list[TopicPartition]:
@@ -149,7 +151,7 @@ def _record(message: Any) -> Record:
 def _configuration(settings: GroupSettings) -> dict[str, Any]:
     member = {"group.instance.id": settings.member} if settings.member else {}
     return {
-        "bootstrap.servers": settings.bootstrap_servers,
+        **client_options(settings.connection),
         "group.id": settings.group,
         "client.id": settings.group,
         "auto.offset.reset": "earliest",
