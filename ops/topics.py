@@ -55,12 +55,12 @@ class ClusterUnreachableError(RuntimeError):
 
 def diff_topics(kafka: KafkaAddress, replication: int = 1, topics: Sequence[Topic] = TOPICS) -> list[Difference]:
     """Every difference between the cluster and the declaration. Raises ClusterUnreachableError."""
-    return _answered(kafka, lambda admin: _differences(admin, topics, replication))
+    return answered(kafka, lambda admin: _differences(admin, topics, replication))
 
 
 def apply_topics(kafka: KafkaAddress, replication: int = 1, topics: Sequence[Topic] = TOPICS) -> AppliedTopics:
     """Create, widen and configure; never delete, never narrow. Safe to repeat. Raises ClusterUnreachableError."""
-    return _answered(kafka, lambda admin: _apply(admin, topics, replication))
+    return answered(kafka, lambda admin: _apply(admin, topics, replication))
 
 
 def _apply(admin: AdminClient, topics: Sequence[Topic], replication: int) -> AppliedTopics:
@@ -174,10 +174,11 @@ def _wait_until_led(admin: AdminClient, topics: Sequence[Topic]) -> None:
     raise ClusterUnreachableError("the topics were created but have no leaders yet; run `headrace topics diff` again")
 
 
-def _answered(kafka: KafkaAddress, ask: Callable[[AdminClient], Answer]) -> Answer:
+def answered(kafka: KafkaAddress, ask: Callable[[AdminClient], Answer]) -> Answer:
+    """What `ask` learns from the cluster's administration. Raises ClusterUnreachableError."""
     config: dict[str, Any] = {**client_options(kafka), "logger": logging.getLogger("headrace.kafka")}
     try:
-        require_access(kafka, _CONNECT_SECONDS)
+        require_access(kafka, within_seconds=_CONNECT_SECONDS)
         return ask(AdminClient(config))
     except KafkaRefusedError as error:
         raise ClusterUnreachableError(str(error)) from error

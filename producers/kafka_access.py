@@ -1,6 +1,7 @@
 """Whether Kafka takes us, and an error of it in words that say what to do."""
 
 import time
+from collections.abc import Collection
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -12,7 +13,7 @@ _LOOK_SECONDS: Final = 1.0
 
 
 class KafkaRefusedError(RuntimeError):
-    """The broker is there and does not take this user, this password or this TLS; the message says what to do."""
+    """The broker does not take this user, password or TLS, or hides a topic; the message says what to do."""
 
 
 def explained(error: KafkaError) -> str:
@@ -40,8 +41,11 @@ class LastRefusal:
         return explained(error)
 
 
-def require_access(kafka: KafkaAddress, within_seconds: float = _ANSWER_SECONDS) -> None:
-    """Return once the broker takes us, or when none answers: that is waited for elsewhere. Raises KafkaRefusedError."""
+def require_access(kafka: KafkaAddress, topics: Collection[str] = (), within_seconds: float = _ANSWER_SECONDS) -> None:
+    """Return once the broker takes us and shows us `topics`, or when none answers: that is waited for elsewhere.
+
+    Raises KafkaRefusedError.
+    """
     connection = connection_to(kafka)
     if connection.protocol == "PLAINTEXT":
         return  # nothing that could be refused
@@ -51,12 +55,23 @@ def require_access(kafka: KafkaAddress, within_seconds: float = _ANSWER_SECONDS)
     deadline = time.monotonic() + within_seconds
     while time.monotonic() < deadline:
         try:
+            hidden = [refused for topic in topics if (refused := _hidden(client, topic))]
             client.list_topics(timeout=_LOOK_SECONDS)
         except KafkaException:
             client.poll(_LOOK_SECONDS / 10)  # brings what `error_cb` is told
         else:
-            return
+            if not hidden:
+                return
+            refusal.told = hidden[0]
         if refusal.told:
             raise KafkaRefusedError(
                 f"Kafka at {connection.servers} refuses {connection.username or 'us'}: {refusal.told}"
             )
+
+
+def _hidden(client: Producer, topic: str) -> str | None:
+    """The refusal where the topic may not even be described; the consumers would wait for it without a word."""
+    error = client.list_topics(topic, timeout=_LOOK_SECONDS).topics[topic].error
+    if error is None or error.code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        return None
+    return f"{topic}: {explained(error)}"

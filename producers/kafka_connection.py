@@ -94,7 +94,9 @@ _TLS: Final = (
     "HEADRACE_KAFKA_SECURITY_PROTOCOL is the listener's"
 )
 _RIGHTS: Final = "this user may not do that: see `headrace topics acl diff`, then `headrace topics acl apply`"
+_NO_AUTHORIZER: Final = "this cluster keeps no rights: set authorizer.class.name on its brokers and controllers"
 _NEXT_STEPS: Final = {
+    "SECURITY_DISABLED": _NO_AUTHORIZER,
     "_AUTHENTICATION": _USER,
     "SASL_AUTHENTICATION_FAILED": _USER,
     "_SSL": _TLS,

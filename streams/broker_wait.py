@@ -1,6 +1,7 @@
 """Waiting for a broker that is not there yet: a worker that ends at once would only be started again and again."""
 
 import asyncio
+from collections.abc import Collection
 from typing import Final
 
 from producers.kafka_access import require_access
@@ -13,15 +14,15 @@ _CONNECT_SECONDS: Final = 3.0
 _AGAIN_SECONDS: Final = 1.0
 
 
-async def wait_for_broker(kafka: KafkaConnection, give_up: asyncio.Event) -> bool:
+async def wait_for_broker(kafka: KafkaConnection, topics: Collection[str], give_up: asyncio.Event) -> bool:
     """True once one of the servers accepts a connection; False when `give_up` is set before.
 
-    Raises KafkaRefusedError where it accepts the connection and not us.
+    Raises KafkaRefusedError where it accepts the connection and not us, or hides one of `topics`.
     """
     said = False
     while not give_up.is_set():
         if await _any_accepts(kafka.servers):
-            await asyncio.to_thread(require_access, kafka)
+            await asyncio.to_thread(require_access, kafka, topics)
             return True
         if not said:
             log.warning("waiting_for_broker", kafka=kafka.servers, next_step="headrace status, or set HEADRACE_KAFKA")

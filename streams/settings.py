@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """PEM; the system's own authorities where it is not set."""
     kafka_certificate_file: Path | None = None
     kafka_key_file: Path | None = None
+    kafka_user_passwords: dict[str, SecretStr] = {}
+    """What `headrace topics acl apply` sets, by user: JSON."""
     kafka_replication: Annotated[int, Field(ge=1, le=9)] = 1
     redis: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     postgres: SecretStr = SecretStr("postgresql://headrace@127.0.0.1:5432/headrace")

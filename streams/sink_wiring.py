@@ -72,9 +72,9 @@ def build_sink(store: StoreName, settings: Settings) -> tuple[Sink, KafkaSource]
 def run_sink(store: StoreName, settings: Settings) -> int:
     """Write results until SIGTERM or SIGINT; then write what is held, commit and leave. The exit code, 0.
 
-    Raises KafkaRefusedError where the broker does not take us.
+    Raises KafkaRefusedError where the broker does not take us, or hides a topic.
     """
-    require_access(settings.kafka_connection)
+    require_access(settings.kafka_connection, TOPICS_OF[store])
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -45,7 +45,7 @@ class ResultSubscriber:
         group: str | None = None,
         **options: Any,
     ) -> None:
-        require_access(kafka)
+        require_access(kafka, [RESULTS])
         self._tenant = tenant
         self._group = group
         self._consumer = Consumer(_consumer_config(kafka, group, options))

@@ -25,6 +25,7 @@ from ops.cli import (
     stack,
     submit,
     topics,
+    topics_acl,
     watch,
     worker,
 )
@@ -87,6 +88,10 @@ app.add_typer(chaos_commands, name="chaos")
 topics_commands = typer.Typer(no_args_is_help=True, help="The cluster's topics against the declaration.")
 topics_commands.command("apply")(topics.apply)
 topics_commands.command("diff")(topics.diff)
+acl_commands = typer.Typer(no_args_is_help=True, help="Who may do what on the cluster.")
+acl_commands.command("apply")(topics_acl.apply)
+acl_commands.command("diff")(topics_acl.diff)
+topics_commands.add_typer(acl_commands, name="acl")
 app.add_typer(topics_commands, name="topics")
 
 ledger_commands = typer.Typer(no_args_is_help=True, help="Who paid for what, and what nobody knows.")

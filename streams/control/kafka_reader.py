@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from producers.kafka_access import explained
 from producers.kafka_connection import KafkaAddress, client_options
 from schemas.codec import decode_cancel
 from schemas.control import CancelRequest
@@ -72,7 +73,7 @@ class KafkaControlReader:
             try:
                 self._follow(consumer, loop)
             except KafkaException as error:  # begun anew from a day ago: what is heard twice changes nothing
-                log.warning("the control topic is read anew", error=str(error))
+                log.warning("the control topic is read anew", error=explained(error.args[0]))
                 self._stop.wait(_AGAIN_SECONDS)
             except RuntimeError:  # the loop was closed before us
                 return

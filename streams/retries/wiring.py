@@ -7,6 +7,7 @@ from typing import Final
 
 from producers.blocking_publisher import BlockingPublisher
 from producers.kafka_access import require_access
+from schemas.topics import RETRY
 from streams.health import serve_health
 from streams.logs import logger_named
 from streams.retries.kafka_source import KafkaRetrySource, RetryMember
@@ -21,10 +22,10 @@ _SILENT_SECONDS: Final = 120.0
 def run_retries(settings: Settings) -> int:
     """Put due requests back until SIGTERM or SIGINT; then send what is due, commit and leave. The exit code, 0.
 
-    Raises KafkaRefusedError where the broker does not take us.
+    Raises KafkaRefusedError where the broker does not take us, or hides its topic.
     """
     kafka = settings.kafka_connection
-    require_access(kafka)
+    require_access(kafka, [RETRY])
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
