@@ -16,6 +16,7 @@ from producers.client_config import producer_config
 from producers.kafka_access import LastRefusal, explained
 from producers.kafka_connection import KafkaAddress
 from producers.publisher import PublisherClosedError, PublishError, Refusal
+from schemas.framing import Frame
 from schemas.record import OutgoingRecord
 
 _REPORT_SECONDS: Final = 0.002
@@ -24,9 +25,20 @@ _CLOSE_SECONDS: Final = 5.0
 
 
 class KafkaPublisher:
-    """A Publisher on one connection; use it from one event loop. `options` are librdkafka's own names."""
+    """A Publisher on one connection; use it from one event loop.
 
-    def __init__(self, kafka: KafkaAddress, *, delivery_timeout_seconds: float = 120.0, **options: Any) -> None:
+    `frame` marks records for a schema registry; `options` are librdkafka's own names.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaAddress,
+        *,
+        delivery_timeout_seconds: float = 120.0,
+        frame: Frame | None = None,
+        **options: Any,
+    ) -> None:
+        self._frame = frame
         self._delivery_timeout_seconds = delivery_timeout_seconds
         self._last_refusal = LastRefusal()
         options = {"error_cb": self._last_refusal, **options}
@@ -41,6 +53,8 @@ class KafkaPublisher:
             raise PublisherClosedError
         if not records:
             return
+        if self._frame is not None:
+            records = [self._frame(record) for record in records]
         delivery = _Delivery(len(records), self._last_refusal.reason_of)
         self._under_way.add(delivery.done)
         try:

@@ -15,6 +15,7 @@ from producers.kafka_access import LastRefusal, explained
 from producers.kafka_connection import KafkaAddress
 from producers.publisher import PublisherClosedError, PublishError, Refusal
 from schemas.codec import encode_request
+from schemas.framing import Frame
 from schemas.record import OutgoingRecord
 from schemas.request import PromptRequest
 from schemas.topics import REQUEST_TOPIC_OF_LANE, Lane
@@ -36,7 +37,8 @@ def request_record(request: PromptRequest, lane: Lane, traceparent: str | None =
 class RequestProducer:
     """Publishes in the background; what the broker refused is raised by `flush` and `close`. Safe between threads.
 
-    `lane` is where requests go unless a call says otherwise; `options` are librdkafka's own names.
+    `lane` is where requests go unless a call says otherwise; `frame` marks them for a schema registry
+    (`producers.schema_registry.registered_framing`); `options` are librdkafka's own names.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class RequestProducer:
         *,
         lane: Lane = "interactive",
         delivery_timeout_seconds: float = 120.0,
+        frame: Frame | None = None,
         **options: Any,
     ) -> None:
         self._lane: Lane = lane
+        self._frame = frame
         self._delivery_timeout_seconds = delivery_timeout_seconds
         self._last_refusal = LastRefusal()
         options = {"error_cb": self._last_refusal, **options}
@@ -128,6 +132,8 @@ class RequestProducer:
     def _hand_over(self, record: OutgoingRecord) -> None:
         if self._closed:
             raise PublisherClosedError
+        if self._frame is not None:
+            record = self._frame(record)
         if len(self._refusals) >= MOST_REFUSALS:
             self.flush()
         self._handed_over += 1

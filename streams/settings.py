@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from producers.kafka_connection import KafkaConnection, SaslMechanism, SecurityProtocol
+from schemas.framing import Framing
 
 MEBIBYTE = 1024 * 1024
 
@@ -39,6 +40,10 @@ class Settings(BaseSettings):
     kafka_user_passwords: dict[str, SecretStr] = {}
     """What `headrace topics acl apply` sets, by user: JSON."""
     kafka_replication: Annotated[int, Field(ge=1, le=9)] = 1
+    schema_registry_url: SecretStr | None = None
+    """Confluent's API; `user:password@` in it where the registry asks."""
+    schema_registry_framing: Framing = "none"
+    """How what we publish names its schema; both ways are read, whatever this says."""
     redis: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     postgres: SecretStr = SecretStr("postgresql://headrace@127.0.0.1:5432/headrace")
     clickhouse: SecretStr = SecretStr("http://headrace@127.0.0.1:8123")
@@ -122,6 +127,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _complete_connection(self) -> Self:
         _ = self.kafka_connection  # raises what is missing
+        return self
+
+    @model_validator(mode="after")
+    def _registry_for_framing(self) -> Self:
+        if self.schema_registry_framing != "none" and self.schema_registry_url is None:
+            raise ValueError("HEADRACE_SCHEMA_REGISTRY_FRAMING needs HEADRACE_SCHEMA_REGISTRY_URL")
         return self
 
     @property

@@ -1,5 +1,6 @@
 """The composition root: the only place that builds adapters and joins them to the steps."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from streams.control.cancellations import Cancellations
 from streams.control.kafka_reader import KafkaControlReader
 from streams.failpoints import Failpoints
 from streams.faust_worker import EngineSettings, FaustOffsetCommitter, WorkerApp, make_app
+from streams.framing import frame_of
 from streams.ledger.port import Ledger
 from streams.ledger.postgres_ledger import PostgresLedger, new_owner
 from streams.limits.buckets import BucketRules
@@ -87,7 +89,7 @@ class WorkerParts:
     async def answering(self) -> Answering:
         """The answering steps over real adapters."""
         settings = self.settings
-        publisher = KafkaPublisher(settings.kafka_connection)
+        publisher = KafkaPublisher(settings.kafka_connection, frame=await asyncio.to_thread(frame_of, settings))
         self.owned.push_async_callback(publisher.close)
         guard = IntakeGuard(
             self._cancellations(), DeadLetterLimit(), await self.deaths.read(), settings.condemned_after_deaths

@@ -26,6 +26,7 @@ from ops.cli import (
     submit,
     topics,
     topics_acl,
+    topics_schemas,
     watch,
     worker,
 )
@@ -92,6 +93,10 @@ acl_commands = typer.Typer(no_args_is_help=True, help="Who may do what on the cl
 acl_commands.command("apply")(topics_acl.apply)
 acl_commands.command("diff")(topics_acl.diff)
 topics_commands.add_typer(acl_commands, name="acl")
+schemas_commands = typer.Typer(no_args_is_help=True, help="The events' schemas in a schema registry.")
+schemas_commands.command("apply")(topics_schemas.apply)
+schemas_commands.command("diff")(topics_schemas.diff)
+topics_commands.add_typer(schemas_commands, name="schemas")
 app.add_typer(topics_commands, name="topics")
 
 ledger_commands = typer.Typer(no_args_is_help=True, help="Who paid for what, and what nobody knows.")
