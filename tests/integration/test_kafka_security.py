@@ -38,6 +38,7 @@ from schemas.acls import ROLES, Role, RoleName
 from schemas.topics import REQUESTS, TOPICS
 from streams.sinks.clickhouse_store import clickhouse_client
 from streams.subscribe import ResultSubscriber
+from tests.javascript import consuming, installed_clients, needs_node_and_npm, produce
 from tests.pipeline import a_question, until
 from tests.secured_kafka import HAS_OPENSSL, SecuredKafka, password_of, secured_kafka
 
@@ -114,6 +115,31 @@ def test_a_request_is_answered_by_processes_each_under_its_own_user(
         until(lambda: _status_in_postgres(stores, request.request_id) == "completed", 60, lambda: told)
         until(lambda: _rows_in_clickhouse(stores, request.request_id) == 1, 60, lambda: told)
     assert "uthorization failed" not in "\n".join(log.read_text() for log in logs)
+
+
+@needs_node_and_npm
+def test_a_javascript_client_under_its_own_user_is_answered(
+    kafka: SecuredKafka, stores: dict[str, str], tmp_path: Path
+) -> None:
+    clients = installed_clients(tmp_path / "clients")
+    environments = {role: _for_javascript(kafka, role) for role in ("producer", "subscriber")}
+    with (
+        headrace(tmp_path, stores | kafka.environment("worker"), "worker", "--lane", "interactive") as log,
+        consuming(clients, environments["subscriber"], tmp_path / "consumer.log") as printed,
+    ):
+        request_id = produce(clients, environments["producer"])
+        until(lambda: request_id in printed.read_text(), 60, lambda: printed.read_text() + log.read_text()[-2000:])
+    assert f"{request_id} model hostname" in printed.read_text()
+
+
+def _for_javascript(kafka: SecuredKafka, role: RoleName) -> dict[str, str]:
+    connection = kafka.connection(role)
+    return {
+        "KAFKA": connection.servers,
+        "KAFKA_USERNAME": connection.username or "",
+        "KAFKA_PASSWORD": connection.password or "",
+        "KAFKA_CA_FILE": str(connection.ca_file or ""),
+    }
 
 
 def _status_in_postgres(stores: Mapping[str, str], request_id: uuid.UUID) -> str | None:
