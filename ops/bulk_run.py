@@ -12,6 +12,7 @@ from producers.request_producer import RequestProducer
 from schemas.request import PromptRequest
 from schemas.result import PromptResult
 from schemas.topics import Lane
+from streams.framing import frame_of
 from streams.settings import Settings
 from streams.subscribe import ResultSubscriber
 from streams.subscribe_start import Start
@@ -86,8 +87,8 @@ def run_bulk(
     """
     chosen = options or BulkOptions()
     with (
-        ResultSubscriber(settings.kafka, start=chosen.start) as subscriber,
-        RequestProducer(settings.kafka, lane=chosen.lane) as producer,
+        ResultSubscriber(settings.kafka_connection, start=chosen.start) as subscriber,
+        RequestProducer(settings.kafka_connection, lane=chosen.lane, frame=frame_of(settings)) as producer,
     ):
         run = _Run(producer, subscriber, chosen, on_progress)
         run.publish(requests)

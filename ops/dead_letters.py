@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.record import Record
 from schemas.topics import DEAD_LETTERS
 from streams.subscribe_start import partitions_of, start_positions
@@ -90,9 +91,9 @@ def _to_the_millisecond(time: datetime) -> datetime:
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
-def letters(bootstrap: str, wanted: LetterFilter) -> Iterator[Letter]:
+def letters(kafka: KafkaAddress, wanted: LetterFilter) -> Iterator[Letter]:
     """Every letter the filter takes, up to where the topic ends now. Raises KafkaException, TopicMissingError."""
-    consumer = Consumer(_configuration(bootstrap))
+    consumer = Consumer(_configuration(kafka))
     try:
         partitions = partitions_of(consumer, DEAD_LETTERS)
         starts = start_positions(consumer, partitions, wanted.since or "earliest")
@@ -103,9 +104,9 @@ def letters(bootstrap: str, wanted: LetterFilter) -> Iterator[Letter]:
         consumer.close()
 
 
-def letter_at(bootstrap: str, partition: int, offset: int) -> Letter | None:
+def letter_at(kafka: KafkaAddress, partition: int, offset: int) -> Letter | None:
     """The letter at that place; None where there is none, or none any more."""
-    consumer = Consumer(_configuration(bootstrap))
+    consumer = Consumer(_configuration(kafka))
     try:
         if partition not in {each.partition for each in partitions_of(consumer, DEAD_LETTERS)}:
             return None
@@ -118,9 +119,9 @@ def letter_at(bootstrap: str, partition: int, offset: int) -> Letter | None:
         consumer.close()
 
 
-def counts_before(bootstrap: str, ends: Mapping[int, int]) -> dict[int, int]:
+def counts_before(kafka: KafkaAddress, ends: Mapping[int, int]) -> dict[int, int]:
     """How many letters each partition holds below that offset."""
-    consumer = Consumer(_configuration(bootstrap))
+    consumer = Consumer(_configuration(kafka))
     try:
         firsts = start_positions(consumer, partitions_of(consumer, DEAD_LETTERS), "earliest")
         return {each.partition: max(0, ends.get(each.partition, 0) - each.offset) for each in firsts}
@@ -128,9 +129,9 @@ def counts_before(bootstrap: str, ends: Mapping[int, int]) -> dict[int, int]:
         consumer.close()
 
 
-def ends_at(bootstrap: str, until: datetime) -> dict[int, int]:
+def ends_at(kafka: KafkaAddress, until: datetime) -> dict[int, int]:
     """The offset in each partition below which all letters were set aside before `until`."""
-    consumer = Consumer(_configuration(bootstrap))
+    consumer = Consumer(_configuration(kafka))
     try:
         found = start_positions(consumer, partitions_of(consumer, DEAD_LETTERS), until)
         return {each.partition: each.offset for each in found}
@@ -138,9 +139,9 @@ def ends_at(bootstrap: str, until: datetime) -> dict[int, int]:
         consumer.close()
 
 
-def purge(bootstrap: str, ends: Mapping[int, int]) -> None:
+def purge(kafka: KafkaAddress, ends: Mapping[int, int]) -> None:
     """Delete for good whatever stands below these offsets. Raises KafkaException."""
-    config: dict[str, Any] = {"bootstrap.servers": bootstrap, "logger": logging.getLogger("headrace.kafka")}
+    config: dict[str, Any] = {**client_options(kafka), "logger": logging.getLogger("headrace.kafka")}
     admin = AdminClient(config)
     below = [TopicPartition(DEAD_LETTERS, partition, offset) for partition, offset in ends.items()]
     for answer in admin.delete_records(below, request_timeout=_ANSWER_SECONDS).values():
@@ -182,9 +183,9 @@ def _bytes(value: object) -> bytes | None:
     return value.encode() if isinstance(value, str) else value if isinstance(value, bytes) else None
 
 
-def _configuration(bootstrap: str) -> dict[str, Any]:
+def _configuration(kafka: KafkaAddress) -> dict[str, Any]:
     return {
-        "bootstrap.servers": bootstrap,
+        **client_options(kafka),
         "client.id": "headrace-dead-letters",
         "group.id": "headrace-dead-letters",  # the client wants a name; nothing is committed under it
         "enable.auto.commit": False,

@@ -18,6 +18,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
     ResourceType,
 )
 
+from producers.kafka_access import KafkaRefusedError, explained, require_access
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.topics import TOPICS, Topic
 
 _CONNECT_SECONDS: Final = 5.0
@@ -51,14 +53,14 @@ class ClusterUnreachableError(RuntimeError):
     """No broker answered, or it refused; the message says which and what to do."""
 
 
-def diff_topics(bootstrap: str, replication: int = 1, topics: Sequence[Topic] = TOPICS) -> list[Difference]:
+def diff_topics(kafka: KafkaAddress, replication: int = 1, topics: Sequence[Topic] = TOPICS) -> list[Difference]:
     """Every difference between the cluster and the declaration. Raises ClusterUnreachableError."""
-    return _answered(bootstrap, lambda admin: _differences(admin, topics, replication))
+    return answered(kafka, lambda admin: _differences(admin, topics, replication))
 
 
-def apply_topics(bootstrap: str, replication: int = 1, topics: Sequence[Topic] = TOPICS) -> AppliedTopics:
+def apply_topics(kafka: KafkaAddress, replication: int = 1, topics: Sequence[Topic] = TOPICS) -> AppliedTopics:
     """Create, widen and configure; never delete, never narrow. Safe to repeat. Raises ClusterUnreachableError."""
-    return _answered(bootstrap, lambda admin: _apply(admin, topics, replication))
+    return answered(kafka, lambda admin: _apply(admin, topics, replication))
 
 
 def _apply(admin: AdminClient, topics: Sequence[Topic], replication: int) -> AppliedTopics:
@@ -172,13 +174,16 @@ def _wait_until_led(admin: AdminClient, topics: Sequence[Topic]) -> None:
     raise ClusterUnreachableError("the topics were created but have no leaders yet; run `headrace topics diff` again")
 
 
-def _answered(bootstrap: str, ask: Callable[[AdminClient], Answer]) -> Answer:
-    config: dict[str, Any] = {"bootstrap.servers": bootstrap, "logger": logging.getLogger("headrace.kafka")}
-    admin = AdminClient(config)
+def answered(kafka: KafkaAddress, ask: Callable[[AdminClient], Answer]) -> Answer:
+    """What `ask` learns from the cluster's administration. Raises ClusterUnreachableError."""
+    config: dict[str, Any] = {**client_options(kafka), "logger": logging.getLogger("headrace.kafka")}
     try:
-        return ask(admin)
+        require_access(kafka, within_seconds=_CONNECT_SECONDS)
+        return ask(AdminClient(config))
+    except KafkaRefusedError as error:
+        raise ClusterUnreachableError(str(error)) from error
     except KafkaException as error:
-        reason = error.args[0].str()
         raise ClusterUnreachableError(
-            f"Kafka at {bootstrap} answered: {reason}. Is it up (`headrace status`) and is HEADRACE_KAFKA right?"
+            f"Kafka at {kafka} answered: {explained(error.args[0])}. Is it up (`headrace status`), and are "
+            "HEADRACE_KAFKA and HEADRACE_KAFKA_SECURITY_PROTOCOL right?"
         ) from error

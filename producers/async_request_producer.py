@@ -7,6 +7,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from producers.building import request_from
+from producers.kafka_connection import KafkaAddress, KafkaConnection
 from producers.kafka_publisher import KafkaPublisher
 from producers.publisher import Publisher, PublishError, Refusal
 from producers.request_producer import MOST_REFUSALS, PROGRESS_EVERY, Progress, request_record
@@ -23,7 +24,7 @@ class AsyncRequestProducer:
 
     def __init__(
         self,
-        bootstrap_servers: str | Publisher,
+        kafka: KafkaAddress | Publisher,
         *,
         lane: Lane = "interactive",
         delivery_timeout_seconds: float = 120.0,
@@ -31,11 +32,11 @@ class AsyncRequestProducer:
     ) -> None:
         self._lane: Lane = lane
         self._own: KafkaPublisher | None = None
-        if isinstance(bootstrap_servers, str):
-            self._own = KafkaPublisher(bootstrap_servers, delivery_timeout_seconds=delivery_timeout_seconds, **options)
+        if isinstance(kafka, str | KafkaConnection):
+            self._own = KafkaPublisher(kafka, delivery_timeout_seconds=delivery_timeout_seconds, **options)
             self._publisher: Publisher = self._own
         else:
-            self._publisher = bootstrap_servers
+            self._publisher = kafka
 
     async def submit(
         self,

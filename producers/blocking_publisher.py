@@ -5,8 +5,10 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from producers.kafka_connection import KafkaAddress
 from producers.kafka_publisher import KafkaPublisher
 from producers.publisher import PublishError
+from schemas.framing import Frame
 from schemas.record import OutgoingRecord
 
 _DELIVERY_SECONDS: Final = 10.0
@@ -17,8 +19,10 @@ _log = logging.getLogger("headrace.publisher")
 class BlockingPublisher:
     """A KafkaPublisher with a loop of its own; use it from one thread."""
 
-    def __init__(self, bootstrap_servers: str, delivery_timeout_seconds: float = _DELIVERY_SECONDS) -> None:
-        self._publisher = KafkaPublisher(bootstrap_servers, delivery_timeout_seconds=delivery_timeout_seconds)
+    def __init__(
+        self, kafka: KafkaAddress, delivery_timeout_seconds: float = _DELIVERY_SECONDS, frame: Frame | None = None
+    ) -> None:
+        self._publisher = KafkaPublisher(kafka, delivery_timeout_seconds=delivery_timeout_seconds, frame=frame)
         self._runner = asyncio.Runner()
 
     def publish(self, records: Sequence[OutgoingRecord]) -> list[bool]:

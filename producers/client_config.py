@@ -3,14 +3,16 @@
 import logging
 from typing import Any, Final
 
+from producers.kafka_connection import KafkaAddress, client_options
+
 # Dead letters are the largest records there are, and their topic's bound is the broker's to hold.
 _LARGEST_RECORD_BYTES: Final = 8 * 1024 * 1024
 
 
-def producer_config(bootstrap_servers: str, delivery_timeout_seconds: float, options: dict[str, Any]) -> dict[str, Any]:
+def producer_config(kafka: KafkaAddress, delivery_timeout_seconds: float, options: dict[str, Any]) -> dict[str, Any]:
     """Configuration of a confluent-kafka Producer; `options` are librdkafka's own names and come last."""
     return {
-        "bootstrap.servers": bootstrap_servers,
+        **client_options(kafka),
         "client.id": "headrace",
         "enable.idempotence": True,
         "acks": "all",

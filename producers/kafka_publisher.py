@@ -6,14 +6,17 @@ measured and is slower: each report would have to win the interpreter lock from 
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from producers.client_config import producer_config
+from producers.kafka_access import LastRefusal, explained
+from producers.kafka_connection import KafkaAddress
 from producers.publisher import PublisherClosedError, PublishError, Refusal
+from schemas.framing import Frame
 from schemas.record import OutgoingRecord
 
 _REPORT_SECONDS: Final = 0.002
@@ -22,11 +25,24 @@ _CLOSE_SECONDS: Final = 5.0
 
 
 class KafkaPublisher:
-    """A Publisher on one connection; use it from one event loop. `options` are librdkafka's own names."""
+    """A Publisher on one connection; use it from one event loop.
 
-    def __init__(self, bootstrap_servers: str, *, delivery_timeout_seconds: float = 120.0, **options: Any) -> None:
+    `frame` marks records for a schema registry; `options` are librdkafka's own names.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaAddress,
+        *,
+        delivery_timeout_seconds: float = 120.0,
+        frame: Frame | None = None,
+        **options: Any,
+    ) -> None:
+        self._frame = frame
         self._delivery_timeout_seconds = delivery_timeout_seconds
-        self._producer = Producer(producer_config(bootstrap_servers, delivery_timeout_seconds, options))
+        self._last_refusal = LastRefusal()
+        options = {"error_cb": self._last_refusal, **options}
+        self._producer = Producer(producer_config(kafka, delivery_timeout_seconds, options))
         self._under_way: set[asyncio.Future[None]] = set()
         self._reporting = False
         self._closed = False
@@ -37,7 +53,9 @@ class KafkaPublisher:
             raise PublisherClosedError
         if not records:
             return
-        delivery = _Delivery(len(records))
+        if self._frame is not None:
+            records = [self._frame(record) for record in records]
+        delivery = _Delivery(len(records), self._last_refusal.reason_of)
         self._under_way.add(delivery.done)
         try:
             await self._enqueue(records, delivery)
@@ -65,7 +83,7 @@ class KafkaPublisher:
                 if not self._offer(record, report) and not await self._offer_until_there_is_room(record, report):
                     delivery.refuse(index, "the producer's queue stayed full; the broker takes nothing")
             except KafkaException as error:
-                delivery.refuse(index, error.args[0].str())
+                delivery.refuse(index, explained(error.args[0]))
 
     def _offer(self, record: OutgoingRecord, report: "partial[None]") -> bool:
         try:
@@ -99,17 +117,18 @@ class KafkaPublisher:
 class _Delivery:
     """One call's records counted down: one future for all of them, resolved by the last report."""
 
-    __slots__ = ("_left", "done", "refused")
+    __slots__ = ("_left", "_reason_of", "done", "refused")
 
-    def __init__(self, records: int) -> None:
+    def __init__(self, records: int, reason_of: Callable[[KafkaError], str]) -> None:
         self._left = records
+        self._reason_of = reason_of
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.refused: list[tuple[int, str]] = []
 
     def report(self, index: int, error: KafkaError | None, message: object) -> None:
         del message
         if error is not None:
-            self.refused.append((index, error.str()))
+            self.refused.append((index, self._reason_of(error)))
         self._left -= 1
         if not self._left and not self.done.done():  # a cancelled call no longer waits
             self.done.set_result(None)

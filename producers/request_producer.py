@@ -11,8 +11,11 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from producers.building import request_from
 from producers.client_config import producer_config
+from producers.kafka_access import LastRefusal, explained
+from producers.kafka_connection import KafkaAddress
 from producers.publisher import PublisherClosedError, PublishError, Refusal
 from schemas.codec import encode_request
+from schemas.framing import Frame
 from schemas.record import OutgoingRecord
 from schemas.request import PromptRequest
 from schemas.topics import REQUEST_TOPIC_OF_LANE, Lane
@@ -34,20 +37,25 @@ def request_record(request: PromptRequest, lane: Lane, traceparent: str | None =
 class RequestProducer:
     """Publishes in the background; what the broker refused is raised by `flush` and `close`. Safe between threads.
 
-    `lane` is where requests go unless a call says otherwise; `options` are librdkafka's own names.
+    `lane` is where requests go unless a call says otherwise; `frame` marks them for a schema registry
+    (`producers.schema_registry.registered_framing`); `options` are librdkafka's own names.
     """
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        kafka: KafkaAddress,
         *,
         lane: Lane = "interactive",
         delivery_timeout_seconds: float = 120.0,
+        frame: Frame | None = None,
         **options: Any,
     ) -> None:
         self._lane: Lane = lane
+        self._frame = frame
         self._delivery_timeout_seconds = delivery_timeout_seconds
-        self._producer = Producer(producer_config(bootstrap_servers, delivery_timeout_seconds, options))
+        self._last_refusal = LastRefusal()
+        options = {"error_cb": self._last_refusal, **options}
+        self._producer = Producer(producer_config(kafka, delivery_timeout_seconds, options))
         self._refusals: list[Refusal] = []
         self._handed_over = 0
         self._closed = False
@@ -124,6 +132,8 @@ class RequestProducer:
     def _hand_over(self, record: OutgoingRecord) -> None:
         if self._closed:
             raise PublisherClosedError
+        if self._frame is not None:
+            record = self._frame(record)
         if len(self._refusals) >= MOST_REFUSALS:
             self.flush()
         self._handed_over += 1
@@ -131,7 +141,7 @@ class RequestProducer:
             while not self._offer(record):
                 self._producer.poll(0.1)  # frees room: a report is taken, at the latest when a record times out
         except KafkaException as error:
-            self._refusals.append(Refusal(record, error.args[0].str()))
+            self._refusals.append(Refusal(record, explained(error.args[0])))
         self._producer.poll(0)
 
     def _offer(self, record: OutgoingRecord) -> bool:
@@ -147,4 +157,4 @@ class RequestProducer:
     def _report(self, record: OutgoingRecord, error: KafkaError | None, message: object) -> None:
         del message
         if error is not None:
-            self._refusals.append(Refusal(record, error.str()))
+            self._refusals.append(Refusal(record, self._last_refusal.reason_of(error)))

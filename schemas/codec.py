@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.control import CANCEL_TYPE, CancelRequest
 from schemas.dead_letter import DecodeError
 from schemas.fingerprint import partition_key
+from schemas.framing import unframed
 from schemas.record import Headers, OutgoingRecord, Record
 from schemas.request import REQUEST_TYPE, PromptRequest
 from schemas.result import RESULT_TYPE, PromptResult
@@ -25,6 +26,8 @@ from schemas.topics import CONTROL, MAX_VALUE_BYTES, RESULTS
 SOURCE: Final = "headrace"
 _STRUCTURED: Final = b"application/cloudevents+json"
 _JSON: Final = b"application/json"
+_FIRST_OF_JSON: Final = 0x09
+"""No JSON begins below a tab; a comparison for each record is all that prefixes cost."""
 _YEAR_9999_MS: Final = 253_370_764_800_000
 """A producer sets a record's timestamp as it likes; past this one Python has no date."""
 _FORM: Final = ("ce_specversion", "content-type", "ce_type")
@@ -115,6 +118,8 @@ def _payload(record: Record, expected_type: str) -> bytes:
         raise DecodeError("unreadable_record", record.read_error)
     if not value:
         raise DecodeError("empty_value", "the record has no value; publish the event as JSON")
+    if value[0] < _FIRST_OF_JSON:
+        value = unframed(value)  # a schema registry's prefix
     if len(value) > MAX_VALUE_BYTES:
         raise DecodeError("oversize", f"the value has {len(value)} bytes, the limit is {MAX_VALUE_BYTES}")
     headers = dict(record.headers)

@@ -1,8 +1,11 @@
 """Waiting for a broker that is not there yet: a worker that ends at once would only be started again and again."""
 
 import asyncio
+from collections.abc import Collection
 from typing import Final
 
+from producers.kafka_access import require_access
+from producers.kafka_connection import KafkaConnection
 from streams.logs import logger_named
 
 log = logger_named("broker")
@@ -11,16 +14,18 @@ _CONNECT_SECONDS: Final = 3.0
 _AGAIN_SECONDS: Final = 1.0
 
 
-async def wait_for_broker(bootstrap_servers: str, give_up: asyncio.Event) -> bool:
-    """True once one of the servers accepts a connection; False when `give_up` is set before."""
+async def wait_for_broker(kafka: KafkaConnection, topics: Collection[str], give_up: asyncio.Event) -> bool:
+    """True once one of the servers accepts a connection; False when `give_up` is set before.
+
+    Raises KafkaRefusedError where it accepts the connection and not us, or hides one of `topics`.
+    """
     said = False
     while not give_up.is_set():
-        if await _any_accepts(bootstrap_servers):
+        if await _any_accepts(kafka.servers):
+            await asyncio.to_thread(require_access, kafka, topics)
             return True
         if not said:
-            log.warning(
-                "waiting_for_broker", kafka=bootstrap_servers, next_step="headrace status, or set HEADRACE_KAFKA"
-            )
+            log.warning("waiting_for_broker", kafka=kafka.servers, next_step="headrace status, or set HEADRACE_KAFKA")
             said = True
         try:
             await asyncio.wait_for(give_up.wait(), _AGAIN_SECONDS)

@@ -1,6 +1,7 @@
 """The engine adapter: Faust fetches and keeps membership; everything else is the Runner's. Nothing else knows Faust."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import faust
 from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
+from producers.kafka_connection import KafkaAddress, KafkaConnection, connection_to
 from schemas.record import Record
 from streams import faust_group, tolerant_records
 from streams.lean_transport import LeanTransport
@@ -31,7 +33,7 @@ _LOOKS_AT_LAG = 3
 class EngineSettings:
     """What the engine needs to know of its group and its broker."""
 
-    bootstrap_servers: str
+    connection: KafkaAddress
     group: str
     topic: str
     data_dir: Path
@@ -187,8 +189,10 @@ def make_app(
 
 def _faust_settings(settings: EngineSettings) -> dict[str, Any]:
     """The settings that research/faust.md, section 7, gives reasons for."""
+    connection = connection_to(settings.connection)
     return {
-        "broker": [f"kafka://{server.strip()}" for server in settings.bootstrap_servers.split(",")],
+        "broker": [f"kafka://{server.strip()}" for server in connection.servers.split(",")],
+        "broker_credentials": _credentials(connection),
         "datadir": str(settings.data_dir),
         "key_serializer": "raw",
         "value_serializer": "raw",
@@ -214,6 +218,25 @@ def _faust_settings(settings: EngineSettings) -> dict[str, Any]:
         "broker_commit_livelock_soft_timeout": 900.0,
         "producer_request_timeout": 30.0,
     }
+
+
+def _credentials(connection: KafkaConnection) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    context = _tls_context(connection) if connection.with_tls else None
+    if connection.with_password:
+        return faust.SASLCredentials(
+            username=connection.username,
+            password=connection.password,
+            ssl_context=context,
+            mechanism=connection.mechanism,
+        )
+    return faust.SSLCredentials(context) if context else None
+
+
+def _tls_context(connection: KafkaConnection) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=connection.ca_file)
+    if connection.certificate_file:
+        context.load_cert_chain(connection.certificate_file, connection.key_file)
+    return context
 
 
 def _partition_of(partition: TP) -> Partition:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from producers.kafka_access import explained
 from schemas.codec import FIXED_HEADERS
 from schemas.record import Headers, Record
 from streams.logs import Logger
@@ -39,7 +40,7 @@ class MessageReader:
             raise KafkaException(error)
         if error.str() != self._told:
             self._told = error.str()
-            self._log.warning("the broker does not answer", error=error.str())
+            self._log.warning("the broker does not answer", error=explained(error))
 
 
 def _records(messages: Sequence[Message]) -> list[Record]:

@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from producers.kafka_connection import KafkaConnection, SaslMechanism, SecurityProtocol
+from schemas.framing import Framing
 from schemas.identity import TENANT_PATTERN
 from streams.endpoint_settings import ModelEndpoints
 
@@ -32,7 +34,21 @@ class Settings(BaseSettings):
     environment: Literal["local", "production"] = "local"
 
     kafka: str = "127.0.0.1:9092"
+    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
+    kafka_sasl_mechanism: SaslMechanism = "SCRAM-SHA-512"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
+    """PEM; the system's own authorities where it is not set."""
+    kafka_certificate_file: Path | None = None
+    kafka_key_file: Path | None = None
+    kafka_user_passwords: dict[str, SecretStr] = {}
+    """What `headrace topics acl apply` sets, by user: JSON."""
     kafka_replication: Annotated[int, Field(ge=1, le=9)] = 1
+    schema_registry_url: SecretStr | None = None
+    """Confluent's API; `user:password@` in it where the registry asks."""
+    schema_registry_framing: Framing = "none"
+    """How what we publish names its schema; both ways are read, whatever this says."""
     redis: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     postgres: SecretStr = SecretStr("postgresql://headrace@127.0.0.1:5432/headrace")
     clickhouse: SecretStr = SecretStr("http://headrace@127.0.0.1:8123")
@@ -143,6 +159,31 @@ class Settings(BaseSettings):
         if self.gateway_key is not None and self.environment == "production":
             raise ValueError("HEADRACE_GATEWAY_KEY is for the local stack; make keys by: headrace keys create")
         return self
+
+    def _complete_connection(self) -> Self:
+        _ = self.kafka_connection  # raises what is missing
+        return self
+
+    @model_validator(mode="after")
+    def _registry_for_framing(self) -> Self:
+        if self.schema_registry_framing != "none" and self.schema_registry_url is None:
+            raise ValueError("HEADRACE_SCHEMA_REGISTRY_FRAMING needs HEADRACE_SCHEMA_REGISTRY_URL")
+        return self
+
+    @property
+    def kafka_connection(self) -> KafkaConnection:
+        """Where Kafka is and as whom we come: what every client is built with."""
+        password = self.kafka_password.get_secret_value() if self.kafka_password else None
+        return KafkaConnection(
+            self.kafka,
+            self.kafka_security_protocol,
+            self.kafka_sasl_mechanism,
+            self.kafka_username,
+            password,
+            self.kafka_ca_file,
+            self.kafka_certificate_file,
+            self.kafka_key_file,
+        )
 
     @property
     def rehearsed(self) -> bool:

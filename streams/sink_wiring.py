@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from threading import Event
 from typing import Final, Literal, assert_never
 
+from producers.kafka_access import require_access
+from producers.kafka_connection import KafkaAddress
 from producers.kafka_publisher import KafkaPublisher
 from producers.publisher import PublishError
 from schemas.record import OutgoingRecord
@@ -53,25 +55,31 @@ def build_sink(store: StoreName, settings: Settings) -> tuple[Sink, KafkaSource]
     """A sink that has joined its group; the source is the caller's to close, after `sink.leave`."""
     member = f"{settings.worker_name}-{store}" if settings.worker_name else None
     group = GroupSettings(
-        settings.kafka, f"headrace-sink-{store}", TOPICS_OF[store], settings.session_timeout_seconds, member
+        settings.kafka_connection, f"headrace-sink-{store}", TOPICS_OF[store], settings.session_timeout_seconds, member
     )
     source = KafkaSource(group)
     policy = BatchPolicy(settings.sink_batch_rows, settings.sink_batch_seconds)
     identity = SinkIdentity(store, policy)
-    sink = Sink(identity, source, build_store(store, settings), dead_letters_to(settings.kafka), time.monotonic)
+    sink = Sink(
+        identity, source, build_store(store, settings), dead_letters_to(settings.kafka_connection), time.monotonic
+    )
     source.subscribe(sink.on_revoked)
     return sink, source
 
 
 def run_sink(store: StoreName, settings: Settings) -> int:
-    """Write results until SIGTERM or SIGINT; then write what is held, commit and leave. The exit code, 0."""
+    """Write results until SIGTERM or SIGINT; then write what is held, commit and leave. The exit code, 0.
+
+    Raises KafkaRefusedError where the broker does not take us, or hides a topic.
+    """
+    require_access(settings.kafka_connection, TOPICS_OF[store])
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     sink, source = build_sink(store, settings)
     port = serve_health(settings.metrics_host, settings.metrics_port, lambda: problem_of(sink))
     ease_the_interpreter()
-    log.info("starting", store=store, kafka=settings.kafka, metrics_port=port)
+    log.info("starting", store=store, kafka=settings.kafka_connection.servers, metrics_port=port)
     try:
         while not stop.is_set():
             sink.step()
@@ -94,11 +102,11 @@ def problem_of(sink: Sink) -> str | None:
     return f"the sink has not moved for {silent_seconds:.0f} s" if silent_seconds > _SILENT_SECONDS else None
 
 
-def dead_letters_to(bootstrap_servers: str) -> DeadLetters:
+def dead_letters_to(kafka: KafkaAddress) -> DeadLetters:
     """Publishes on a connection of its own each time: it is needed so rarely that none is kept open."""
 
     async def publish(records: Sequence[OutgoingRecord]) -> None:
-        publisher = KafkaPublisher(bootstrap_servers, delivery_timeout_seconds=_DEAD_LETTER_SECONDS)
+        publisher = KafkaPublisher(kafka, delivery_timeout_seconds=_DEAD_LETTER_SECONDS)
         try:
             await publisher.publish(records)
         finally:

@@ -11,6 +11,8 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from producers.kafka_access import explained, require_access
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.codec import decode_result
 from schemas.dead_letter import DecodeError
 from schemas.record import Record
@@ -30,21 +32,23 @@ class ResultSubscriber:
 
     With `group`, subscribers of one name share the results, and a new one goes on where the last left off: a result
     counts as taken when the next one is asked for. Without it, every subscriber sees everything from `start` on.
-    `tenant` is a filter for convenience; who may read which tenant is the broker's to say (its ACLs).
+    `tenant` is a filter for convenience: whoever may read the topic may read every tenant's results.
+    Raises KafkaRefusedError, TopicMissingError.
     """
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        kafka: KafkaAddress,
         *,
         start: Start = "now",
         tenant: str | None = None,
         group: str | None = None,
         **options: Any,
     ) -> None:
+        require_access(kafka, [RESULTS])
         self._tenant = tenant
         self._group = group
-        self._consumer = Consumer(_consumer_config(bootstrap_servers, group, options))
+        self._consumer = Consumer(_consumer_config(kafka, group, options))
         self._fetched: deque[Message] = deque()
         self._taken: Message | None = None
         self._closed = threading.Event()
@@ -132,7 +136,7 @@ class ResultSubscriber:
             if error is None:
                 self._fetched.append(message)
             elif error.fatal() or not error.retriable():
-                _log.warning("the results topic cannot be read for now: %s", error.str())
+                _log.warning("the results topic cannot be read for now: %s", explained(error))
 
     def _look_for_partitions(self) -> None:
         # A group is told of added partitions; explicit assignment has to look.
@@ -176,9 +180,9 @@ _GROUP_IS_ACTIVE: Final = frozenset(
 )
 
 
-def _consumer_config(bootstrap_servers: str, group: str | None, options: dict[str, Any]) -> dict[str, Any]:
+def _consumer_config(kafka: KafkaAddress, group: str | None, options: dict[str, Any]) -> dict[str, Any]:
     return {
-        "bootstrap.servers": bootstrap_servers,
+        **client_options(kafka),
         "client.id": "headrace-subscriber",
         "group.id": group or f"headrace-subscriber-{uuid4()}",
         "enable.auto.commit": group is not None,

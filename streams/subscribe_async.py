@@ -7,6 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from producers.kafka_connection import KafkaAddress
 from schemas.result import PromptResult
 from streams.subscribe import ResultSubscriber
 from streams.subscribe_start import Start
@@ -21,14 +22,14 @@ class AsyncResultSubscriber:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        kafka: KafkaAddress,
         *,
         start: Start = "now",
         tenant: str | None = None,
         group: str | None = None,
         **options: Any,
     ) -> None:
-        self._build = partial(ResultSubscriber, bootstrap_servers, start=start, tenant=tenant, group=group, **options)
+        self._build = partial(ResultSubscriber, kafka, start=start, tenant=tenant, group=group, **options)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="results")
         self._subscriber: ResultSubscriber | None = None
         self._awaited: asyncio.Future[PromptResult | None] | None = None

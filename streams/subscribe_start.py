@@ -4,7 +4,7 @@ import time
 from datetime import datetime
 from typing import Final, Literal
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 Start = Literal["now", "earliest"] | datetime
 """A time is the first record the broker stamped at or after it; a time without a zone is refused."""
@@ -23,6 +23,8 @@ class TopicMissingError(RuntimeError):
 def partitions_of(consumer: Consumer, topic: str) -> list[TopicPartition]:
     """All partitions of the topic, without positions. Raises TopicMissingError, KafkaException."""
     found = consumer.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
+    if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        raise KafkaException(found.error)
     if found.error is not None or not found.partitions:
         raise TopicMissingError(f"there is no topic {topic} on this cluster; run `headrace topics apply`")
     return [TopicPartition(topic, number) for number in sorted(found.partitions)]

@@ -1,5 +1,6 @@
 """The composition root: the only place that builds adapters and joins them to the steps."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ from streams.control.kafka_reader import KafkaControlReader
 from streams.endpoint_settings import ModelEndpoint
 from streams.failpoints import Failpoints
 from streams.faust_worker import EngineSettings, FaustOffsetCommitter, WorkerApp, make_app
+from streams.framing import frame_of
 from streams.ledger.port import Ledger
 from streams.ledger.postgres_ledger import PostgresLedger, new_owner
 from streams.limits.buckets import BucketRules
@@ -94,7 +96,7 @@ class WorkerParts:
     async def answering(self) -> Caution:
         """The answering steps over real adapters, behind what goes carefully after a death."""
         settings = self.settings
-        publisher = KafkaPublisher(settings.kafka)
+        publisher = KafkaPublisher(settings.kafka_connection, frame=await asyncio.to_thread(frame_of, settings))
         self.owned.push_async_callback(publisher.close)
         guard = IntakeGuard(
             self._cancellations(), DeadLetterLimit(), await self.deaths.read(), settings.condemned_after_deaths
@@ -170,7 +172,7 @@ class WorkerParts:
 
     def _cancellations(self) -> Cancellations:
         cancellations = Cancellations(now_utc)
-        reader = KafkaControlReader(self.settings.kafka, cancellations.note)
+        reader = KafkaControlReader(self.settings.kafka_connection, cancellations.note)
         reader.start()
         self.owned.push_async_callback(reader.close)
         return cancellations
@@ -223,7 +225,7 @@ def build_engine(
     runner = Runner(answering.answer, committer, limits, on_crash)
     _watch(runner, lane)
     engine = EngineSettings(
-        bootstrap_servers=settings.kafka,
+        connection=settings.kafka_connection,
         group=f"headrace-worker-{lane}",
         topic=REQUEST_TOPIC_OF_LANE[lane],
         data_dir=settings.home / "faust" / f"{lane}-{settings.worker_name or 'worker'}",

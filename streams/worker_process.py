@@ -5,7 +5,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
-from schemas.topics import Lane
+from schemas.topics import CONTROL, REQUEST_TOPIC_OF_LANE, Lane
 from streams.admission.deaths import DeathBook, Place
 from streams.answering import RecordCrashError
 from streams.background import Background
@@ -55,7 +55,13 @@ async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
         answering = await parts.answering()
         apps = [build_engine(settings, lane, answering, end.on_crash) for lane in lanes]
         port = serve_health(settings.metrics_host, settings.metrics_port, lambda: _problem(apps))
-        log.info("starting", lanes=list(lanes), kafka=settings.kafka, rehearsed=settings.rehearsed, metrics_port=port)
+        log.info(
+            "starting",
+            lanes=list(lanes),
+            kafka=settings.kafka_connection.servers,
+            rehearsed=settings.rehearsed,
+            metrics_port=port,
+        )
         allow_many_connections()
         settle_memory()
         share_the_interpreter()
@@ -64,7 +70,8 @@ async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
         owned.push_async_callback(background.aclose)
         for work in parts.background:
             background.start(work)
-        if await wait_for_broker(settings.kafka, end.by_signal):
+        topics = [CONTROL, *(REQUEST_TOPIC_OF_LANE[lane] for lane in lanes)]
+        if await wait_for_broker(settings.kafka_connection, topics, end.by_signal):
             await _serve(apps, end)
             # Before the drain, which may be cut off: a death that is not written down is not counted.
             await bury(end.failures, parts.deaths)

@@ -26,6 +26,8 @@ from ops.cli import (
     stack,
     submit,
     topics,
+    topics_acl,
+    topics_schemas,
     watch,
     worker,
 )
@@ -89,6 +91,14 @@ app.add_typer(chaos_commands, name="chaos")
 topics_commands = typer.Typer(no_args_is_help=True, help="The cluster's topics against the declaration.")
 topics_commands.command("apply")(topics.apply)
 topics_commands.command("diff")(topics.diff)
+acl_commands = typer.Typer(no_args_is_help=True, help="Who may do what on the cluster.")
+acl_commands.command("apply")(topics_acl.apply)
+acl_commands.command("diff")(topics_acl.diff)
+topics_commands.add_typer(acl_commands, name="acl")
+schemas_commands = typer.Typer(no_args_is_help=True, help="The events' schemas in a schema registry.")
+schemas_commands.command("apply")(topics_schemas.apply)
+schemas_commands.command("diff")(topics_schemas.diff)
+topics_commands.add_typer(schemas_commands, name="schemas")
 app.add_typer(topics_commands, name="topics")
 
 ledger_commands = typer.Typer(no_args_is_help=True, help="Who paid for what, and what nobody knows.")
@@ -129,9 +139,20 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if "--debug" in arguments[:1]:
             raise
-        again = "headrace --debug " + " ".join(arguments[:1]) + " ..."
-        return _tell(CommandError(f"{type(error).__name__}: {error}", again))
+        return _tell(_in_words(error, "headrace --debug " + " ".join(arguments[:1]) + " ..."))
     return 0
+
+
+def _in_words(error: Exception, again: str) -> CommandError:
+    match type(error).__name__:  # by name: most commands never load the client
+        case "KafkaRefusedError":
+            return CommandError(str(error))
+        case "KafkaException":
+            from producers.kafka_access import explained
+
+            return CommandError(f"Kafka answered: {explained(error.args[0])}", again)
+        case name:
+            return CommandError(f"{name}: {error}", again)
 
 
 def _tell(error: CommandError) -> int:

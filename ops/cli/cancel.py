@@ -62,14 +62,15 @@ def _publish(settings: "Settings", event: "CancelRequest", wait_seconds: float |
 
     from producers.blocking_publisher import BlockingPublisher
     from schemas.codec import encode_cancel
+    from streams.framing import frame_of
     from streams.subscribe import ResultSubscriber
 
     with ExitStack() as held:
         # Subscribed before published: the end may come at once.
         subscriber = None
         if wait_seconds is not None:
-            subscriber = held.enter_context(ResultSubscriber(settings.kafka, tenant=event.tenant))
-        publisher = BlockingPublisher(settings.kafka)
+            subscriber = held.enter_context(ResultSubscriber(settings.kafka_connection, tenant=event.tenant))
+        publisher = BlockingPublisher(settings.kafka_connection, frame=frame_of(settings))
         held.callback(publisher.close)
         if not all(publisher.publish([encode_cancel(event)])):
             raise CommandError("the broker did not take the cancellation", "headrace status")

@@ -40,7 +40,7 @@ def list_(
 
     wanted = _filter(reason, topic, since, until)
     with _kafka_answers():
-        found = sorted(letters(Settings().kafka, wanted), key=lambda letter: letter.at)
+        found = sorted(letters(Settings().kafka_connection, wanted), key=lambda letter: letter.at)
     shown = deque(found, limit)
     if as_json:
         print(json.dumps({"total": len(found), "dead_letters": [letter.about() for letter in shown]}))
@@ -61,7 +61,7 @@ def show(
     from streams.settings import Settings
 
     with _kafka_answers():
-        letter = letter_at(Settings().kafka, *_place(place))
+        letter = letter_at(Settings().kafka_connection, *_place(place))
     if letter is None:
         raise CommandError(f"there is no dead letter at {place}", "headrace dead-letters list", NOT_FOUND)
     headers = {name: (text or b"").decode(errors="replace") for name, text in letter.record.headers}
@@ -123,18 +123,18 @@ def purge(
 
     if (place is None) == (until is None):
         raise CommandError("purge takes either PARTITION:OFFSET or --until", _HELP, USAGE)
-    bootstrap = Settings().kafka
+    kafka = Settings().kafka_connection
     with _kafka_answers():
         if place is None:
-            ends = dead_letters.ends_at(bootstrap, _moment(until or "", "--until"))
+            ends = dead_letters.ends_at(kafka, _moment(until or "", "--until"))
         else:
             partition, offset = _place(place)
-            if dead_letters.letter_at(bootstrap, partition, offset) is None:
+            if dead_letters.letter_at(kafka, partition, offset) is None:
                 raise CommandError(f"there is no dead letter at {place}", "headrace dead-letters list", NOT_FOUND)
             ends = {partition: offset + 1}
-        counts = dead_letters.counts_before(bootstrap, ends)
+        counts = dead_letters.counts_before(kafka, ends)
         if yes:
-            dead_letters.purge(bootstrap, ends)
+            dead_letters.purge(kafka, ends)
     if as_json:
         print(json.dumps({"letters": sum(counts.values()), "purged": yes}))
     else:
@@ -159,13 +159,13 @@ def _redrive(
 
     with _kafka_answers(), _book(settings) as book:
         written = book.written()
-        told = forecast(letters(settings.kafka, wanted), written, settings.default_model, limit, again=again)
+        told = forecast(letters(settings.kafka_connection, wanted), written, settings.default_model, limit, again=again)
         if not yes:
             return told, None
-        publisher = BlockingPublisher(settings.kafka)
+        publisher = BlockingPublisher(settings.kafka_connection)
         try:
             pace = pace_of(per_second, time.monotonic, time.sleep)
-            chosen = to_send(letters(settings.kafka, wanted), written, limit, again=again)
+            chosen = to_send(letters(settings.kafka_connection, wanted), written, limit, again=again)
             return told, asdict(redrive(chosen, book, publisher.publish, pace, again=again))
         finally:
             publisher.close()

@@ -65,15 +65,20 @@ def _publish(
 
     from producers.publisher import PublishError
     from producers.request_producer import RequestProducer
+    from streams.framing import frame_of
     from streams.subscribe import ResultSubscriber
 
     with ExitStack() as held:
         # Subscribed before published: the answer may be there at once.
         subscriber = None
         if wait_seconds is not None:
-            subscriber = held.enter_context(ResultSubscriber(settings.kafka, tenant=request.tenant))
+            subscriber = held.enter_context(ResultSubscriber(settings.kafka_connection, tenant=request.tenant))
         # Silent: the client logs each refused connection, hundreds of them; the one error that follows says it all.
-        producer = held.enter_context(RequestProducer(settings.kafka, delivery_timeout_seconds=30, log_level=0))
+        producer = held.enter_context(
+            RequestProducer(
+                settings.kafka_connection, delivery_timeout_seconds=30, frame=frame_of(settings), log_level=0
+            )
+        )
         try:
             producer.submit(request, lane=lane, wait=True)
         except PublishError as error:

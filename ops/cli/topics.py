@@ -25,7 +25,7 @@ def apply(replication: Replication = None, as_json: AsJson = False) -> None:
 
     settings = Settings()
     try:
-        applied = apply_topics(settings.kafka, replication or settings.kafka_replication)
+        applied = apply_topics(settings.kafka_connection, replication or settings.kafka_replication)
     except ClusterUnreachableError as error:
         raise CommandError(str(error), "headrace status") from error
     if as_json:
@@ -48,7 +48,7 @@ def diff(replication: Replication = None, as_json: AsJson = False) -> None:
 
     settings = Settings()
     try:
-        differences = diff_topics(settings.kafka, replication or settings.kafka_replication)
+        differences = diff_topics(settings.kafka_connection, replication or settings.kafka_replication)
     except ClusterUnreachableError as error:
         raise CommandError(str(error), "headrace status") from error
     if as_json:

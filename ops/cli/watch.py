@@ -27,7 +27,7 @@ def watch(
     from streams.subscribe import ResultSubscriber
 
     try:
-        with ResultSubscriber(Settings().kafka, start=_start_of(since), tenant=tenant) as subscriber:
+        with ResultSubscriber(Settings().kafka_connection, start=_start_of(since), tenant=tenant) as subscriber:
             _show(subscriber, answers, as_json, count, idle_seconds)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

@@ -13,6 +13,7 @@ import psycopg
 from confluent_kafka import Consumer, TopicPartition
 
 from ops.bulk_run import BulkSummary
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.topics import DEAD_LETTERS
 from streams.settings import Settings
 
@@ -121,9 +122,9 @@ def model_book(model_url: str, request_ids: Sequence[str]) -> ModelBook:
     return ModelBook(len(charged), sum(charged, Decimal(0)))
 
 
-def dead_letter_count(kafka: str) -> int:
+def dead_letter_count(kafka: KafkaAddress) -> int:
     """Records ever written to the dead-letter topic."""
-    reader = Consumer({"bootstrap.servers": kafka, "group.id": "headrace-demo-reader"})
+    reader = Consumer({**client_options(kafka), "group.id": "headrace-demo-reader"})
     try:
         partitions = reader.list_topics(DEAD_LETTERS, timeout=_BROKER_SECONDS).topics[DEAD_LETTERS].partitions
         return sum(

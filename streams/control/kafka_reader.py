@@ -10,6 +10,8 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from producers.kafka_access import explained
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.codec import decode_cancel
 from schemas.control import CancelRequest
 from schemas.dead_letter import DecodeError
@@ -33,8 +35,8 @@ class KafkaControlReader:
     A topic that is widened is seen whole after the worker's next start.
     """
 
-    def __init__(self, bootstrap_servers: str, take: Callable[[CancelRequest], None]) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaAddress, take: Callable[[CancelRequest], None]) -> None:
+        self._kafka = kafka
         self._take = take
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -67,11 +69,11 @@ class KafkaControlReader:
 
     def _read_on(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._stop.is_set():
-            consumer = Consumer(_configuration(self._bootstrap_servers))
+            consumer = Consumer(_configuration(self._kafka))
             try:
                 self._follow(consumer, loop)
             except KafkaException as error:  # begun anew from a day ago: what is heard twice changes nothing
-                log.warning("the control topic is read anew", error=str(error))
+                log.warning("the control topic is read anew", error=explained(error.args[0]))
                 self._stop.wait(_AGAIN_SECONDS)
             except RuntimeError:  # the loop was closed before us
                 return
@@ -132,9 +134,9 @@ def _cancel_in(message: Any) -> CancelRequest | None:
         return None
 
 
-def _configuration(bootstrap_servers: str) -> dict[str, Any]:
+def _configuration(kafka: KafkaAddress) -> dict[str, Any]:
     return {
-        "bootstrap.servers": bootstrap_servers,
+        **client_options(kafka),
         "client.id": "headrace-control",
         "group.id": f"headrace-control-{uuid4()}",  # the client wants a name; nothing is committed under it
         "enable.auto.commit": False,

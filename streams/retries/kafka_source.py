@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.record import Record
 from schemas.topics import RETRY
 from streams.kafka_messages import MessageReader
@@ -28,7 +29,7 @@ OnCommitted = Callable[[Mapping[Partition, Position]], object]
 class RetryMember:
     """As whom the topic is read."""
 
-    bootstrap_servers: str
+    connection: KafkaAddress
     session_timeout_seconds: float = 45
     name: str | None = None
     """Static membership id; a restart under the same one causes no rebalance."""
@@ -131,7 +132,7 @@ def _places(partitions: list[TopicPartition]) -> list[Partition]:
 
 def _configuration(member: RetryMember) -> dict[str, Any]:
     return {
-        "bootstrap.servers": member.bootstrap_servers,
+        **client_options(member.connection),
         "group.id": member.group,
         "client.id": GROUP,
         "auto.offset.reset": "earliest",

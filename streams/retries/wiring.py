@@ -6,6 +6,8 @@ from threading import Event
 from typing import Final
 
 from producers.blocking_publisher import BlockingPublisher
+from producers.kafka_access import require_access
+from schemas.topics import RETRY
 from streams.health import serve_health
 from streams.logs import logger_named
 from streams.retries.kafka_source import KafkaRetrySource, RetryMember
@@ -18,16 +20,21 @@ _SILENT_SECONDS: Final = 120.0
 
 
 def run_retries(settings: Settings) -> int:
-    """Put due requests back until SIGTERM or SIGINT; then send what is due, commit and leave. The exit code, 0."""
+    """Put due requests back until SIGTERM or SIGINT; then send what is due, commit and leave. The exit code, 0.
+
+    Raises KafkaRefusedError where the broker does not take us, or hides its topic.
+    """
+    kafka = settings.kafka_connection
+    require_access(kafka, [RETRY])
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    source = KafkaRetrySource(RetryMember(settings.kafka, settings.session_timeout_seconds, settings.worker_name))
-    publisher = BlockingPublisher(settings.kafka)
+    source = KafkaRetrySource(RetryMember(kafka, settings.session_timeout_seconds, settings.worker_name))
+    publisher = BlockingPublisher(kafka)
     retries = Retries(source, publisher.publish, time.monotonic, time.time)
     source.subscribe(retries.on_assigned, retries.on_revoked, retries.on_committed)
     port = serve_health(settings.metrics_host, settings.metrics_port, lambda: problem_of(retries))
-    log.info("starting", kafka=settings.kafka, metrics_port=port)
+    log.info("starting", kafka=kafka.servers, metrics_port=port)
     try:
         while not stop.is_set():
             retries.step()

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from producers.kafka_access import explained
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.record import Record
 from streams.kafka_messages import MessageReader
 from streams.logs import logger_named
@@ -23,7 +25,7 @@ class OnRevoked(Protocol):
 class GroupSettings:
     """Which topics are read, and as whom."""
 
-    bootstrap_servers: str
+    connection: KafkaAddress
     group: str
     topics: tuple[str, ...]
     session_timeout_seconds: float = 45
@@ -92,7 +94,7 @@ class KafkaSource:
         try:
             taken = self._consumer.commit(offsets=_offsets(self._commits.unconfirmed), asynchronous=False) or []
         except KafkaException as error:
-            log.warning("commit failed", error=error.args[0].str())
+            log.warning("commit failed", error=explained(error.args[0]))
             return False
         self._commits.confirm(_taken(taken))
         return all(each.error is None for each in taken)
@@ -118,7 +120,7 @@ def _taken(partitions: Sequence[TopicPartition]) -> dict[Partition, int]:
 def _configuration(settings: GroupSettings) -> dict[str, Any]:
     member = {"group.instance.id": settings.member} if settings.member else {}
     return {
-        "bootstrap.servers": settings.bootstrap_servers,
+        **client_options(settings.connection),
         "group.id": settings.group,
         "client.id": settings.group,
         "auto.offset.reset": "earliest",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from typing import get_args
+from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -14,6 +15,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from schemas import documents
+from schemas.acls import ROLES
 from schemas.codec import decode_cancel, decode_request
 from schemas.control import CANCEL_TYPE, CancelRequest
 from schemas.dead_letter import REASONS, DeadLetterHeaders
@@ -24,6 +26,7 @@ from schemas.topics import CONTROL, MAX_VALUE_BYTES, REQUESTS, TOPICS
 from tests.unit.events import a_record
 
 PAGE = (documents.FOLDER / "README.md").read_text()
+CLIENTS = documents.FOLDER.parent / "tests" / "clients"
 BLOCKS = re.findall(r"^```(\w+ \w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NAMED = set(re.findall(r"`([^`\n]+)`", PAGE))
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
@@ -63,6 +66,20 @@ def test_what_kcat_sends_is_a_request() -> None:
     assert set(re.findall(r"-t (\S+)", command)) <= {topic.name for topic in TOPICS}
 
 
+def test_what_curl_sends_is_a_request_but_for_what_the_gateway_adds() -> None:
+    for sent in re.findall(r"-d '(.*?)'", blocks("sh curl")[0]):
+        added = {"request_id": str(uuid4()), "tenant": "meridian"}
+        assert decode_request(a_record(json.dumps({**json.loads(sent), **added}).encode()))
+
+
+def test_the_rights_told_are_the_declared_ones() -> None:
+    told = PAGE[PAGE.index("## On a cluster with users") : PAGE.index("## Schema registry")]
+    for role in ROLES:
+        if role.name in {"producer", "subscriber"}:
+            (row,) = re.findall(rf"^\| {role.name} \|.*$", told, re.MULTILINE)
+            assert set(re.findall(r"`([\w.-]+)`", row)) == {grant.name for grant in role.grants}
+
+
 def test_the_python_producer_publishes_a_request() -> None:
     cluster = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 1})  # librdkafka's own broker
     broker = next(iter(cluster.list_topics(timeout=10).brokers.values()))
@@ -79,9 +96,22 @@ def test_the_python_producer_publishes_a_request() -> None:
     assert TEMPLATES[request.template or ""].render(request.variables)
 
 
+@pytest.mark.parametrize("name", ["kafka", "producer", "consumer"])
+def test_the_javascript_is_what_the_tests_run(name: str) -> None:
+    assert blocks(f"js {name}") == [(CLIENTS / f"{name}.js").read_text()]
+
+
+def test_no_address_of_a_registry_stands_in_the_clients_lock_file() -> None:
+    lock = json.loads((CLIENTS / "package-lock.json").read_text())
+    packages = {name: package for name, package in lock["packages"].items() if name}
+    assert packages
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    assert "://" not in json.dumps(lock)
+
+
 @needs_node
 def test_the_javascript_is_javascript() -> None:
-    for program in [*blocks("js producer"), *blocks("js consumer")]:
+    for program in [*blocks("js kafka"), *blocks("js producer"), *blocks("js consumer")]:
         subprocess.run(["node", "--check", "-"], input=program.encode(), check=True, timeout=30)
 
 
