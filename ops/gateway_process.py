@@ -54,7 +54,9 @@ async def run_gateway(settings: Settings) -> int:
         loop.add_signal_handler(number, end)
     allow_many_connections()
     settle_memory()
-    log.info("starting", address=f"{settings.gateway_host}:{settings.gateway_port}", kafka=settings.kafka)
+    log.info(
+        "starting", address=f"{settings.gateway_host}:{settings.gateway_port}", kafka=settings.kafka_connection.servers
+    )
     await server.serve()
     log.info("stopped")
     return 1 if crashes else 0

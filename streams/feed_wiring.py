@@ -9,6 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from producers.gateway.bulk_desk import BulkDesk, DeskPorts
 from producers.gateway.ids import SignedIds
+from producers.kafka_connection import KafkaAddress
 from producers.publisher import Publisher
 from streams.bulk_jobs.postgres_jobs import PostgresJobs
 from streams.bulk_jobs.postgres_lines import PostgresLines
@@ -35,12 +36,12 @@ class FeedParts:
         await self.reader.close()
 
 
-def feed_parts(bootstrap_servers: str, secret: bytes) -> FeedParts:
+def feed_parts(kafka: KafkaAddress, secret: bytes) -> FeedParts:
     """Call `reader.start()` on the loop that serves."""
     ids = EventIds(secret)
     hub = Hub(Ring(), ids)
-    reader = KafkaResultsReader(bootstrap_servers, hub.ring.begin, hub.take)
-    return FeedParts(LiveFeed(hub, ids, KafkaPast(bootstrap_servers)), hub, reader)
+    reader = KafkaResultsReader(kafka, hub.ring.begin, hub.take)
+    return FeedParts(LiveFeed(hub, ids, KafkaPast(kafka)), hub, reader)
 
 
 def bulk_desk(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
@@ -33,6 +34,7 @@ from producers.publisher import Publisher
 from schemas.topics import Lane
 from streams import metrics
 from streams.background import Background
+from streams.framing import frame_of
 from streams.gateway.kafka_backlog import KafkaBacklogReader
 from streams.gateway.local_keys import LocalKeys
 from streams.gateway.postgres_idempotency import PostgresIdempotency
@@ -47,7 +49,7 @@ log = logger_named("gateway")
 Crash = Callable[[BaseException], None]
 
 # A caller waits for it: much shorter than for a worker's results.
-_LINGER_MS = 2
+_QUICK: dict[str, Any] = {"linger.ms": 2, "client.id": "headrace-gateway"}
 
 
 class MissingSecretError(Exception):
@@ -94,9 +96,10 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
     load = QueueLoad(Limits(settings.gateway_waiting_limit, settings.gateway_tenant_share), time.monotonic)
     queues = PostgresQueues(postgres, load.is_pressed, load.note_tenants)
     publisher = KafkaPublisher(
-        settings.kafka,
+        settings.kafka_connection,
         delivery_timeout_seconds=settings.gateway_confirm_seconds,
-        **{"linger.ms": _LINGER_MS, "client.id": "headrace-gateway"},
+        frame=frame_of(settings),
+        **_QUICK,
     )
     idempotency = PostgresIdempotency(postgres)
     lookup = PostgresLookup((settings.postgres_replica or settings.postgres).get_secret_value())
@@ -117,7 +120,7 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        backlog = KafkaBacklogReader(settings.kafka, lambda seen: _note(load, seen), load.note_broker_away)
+        backlog = KafkaBacklogReader(settings.kafka_connection, lambda seen: _note(load, seen), load.note_broker_away)
         background = Background(on_crash)
         backlog.start()
         background.start(queues.follow)

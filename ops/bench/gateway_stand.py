@@ -56,7 +56,7 @@ class NoStatus:
 def application(settings: Settings, keys: FixedKeys, secret: bytes) -> FastAPI:
     """Everything is opened and closed by its lifespan."""
     ids = SignedIds(secret)
-    publisher = KafkaPublisher(settings.kafka, delivery_timeout_seconds=_DELIVERY_SECONDS)
+    publisher = KafkaPublisher(settings.kafka_connection, delivery_timeout_seconds=_DELIVERY_SECONDS)
     pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
         settings.postgres.get_secret_value(),
         min_size=1,
@@ -64,7 +64,7 @@ def application(settings: Settings, keys: FixedKeys, secret: bytes) -> FastAPI:
         kwargs={"prepare_threshold": None, "application_name": "headrace-gateway"},
         open=False,
     )
-    feed = feed_parts(settings.kafka, secret)
+    feed = feed_parts(settings.kafka_connection, secret)
     intake = BulkIntake(IntakePorts(ids, PostgresJobs(pool), publisher, settings.default_model))
     desk = bulk_desk(pool, ids, publisher, lambda: datetime.now(UTC))
 

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from producers.gateway.feed import FeedUnavailableError
+from producers.kafka_connection import KafkaAddress
 from schemas.topics import RESULTS
 from streams.feed.events import ResultEvent
 from streams.feed.kafka_records import event_of, held_by, results_consumer
@@ -30,8 +31,8 @@ Outcome = TypeVar("Outcome")
 class KafkaPast:
     """Each piece is read by a consumer of its own, so that a slow stream holds none of the few for long."""
 
-    def __init__(self, bootstrap_servers: str, readers: int = _READERS) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaAddress, readers: int = _READERS) -> None:
+        self._kafka = kafka
         self._turns = asyncio.Semaphore(readers)
 
     async def held(self) -> Held:
@@ -56,7 +57,7 @@ class KafkaPast:
             self._turns.release()
 
     def _asked(self, ask: Callable[[Consumer], Outcome]) -> Outcome:
-        consumer = results_consumer(self._bootstrap_servers, "feed-past", **{"enable.partition.eof": True})
+        consumer = results_consumer(self._kafka, "feed-past", **{"enable.partition.eof": True})
         try:
             return ask(consumer)
         finally:

@@ -8,6 +8,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from producers.kafka_connection import KafkaAddress
 from schemas.topics import RESULTS
 from streams.feed.events import ResultEvent
 from streams.feed.kafka_records import event_of, held_by, results_consumer
@@ -34,8 +35,8 @@ class KafkaResultsReader:
     `begin` gets the next offset of each partition, at the start and again when partitions were added.
     """
 
-    def __init__(self, bootstrap_servers: str, begin: OnBegin, take: OnEvents) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaAddress, begin: OnBegin, take: OnEvents) -> None:
+        self._kafka = kafka
         self._begin = begin
         self._take = take
         self._stop = threading.Event()
@@ -72,7 +73,7 @@ class KafkaResultsReader:
 
     def _read_on(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._stop.is_set():
-            consumer = results_consumer(self._bootstrap_servers, "feed")
+            consumer = results_consumer(self._kafka, "feed")
             try:
                 self._follow(consumer, loop)
             except (KafkaException, TopicMissingError) as error:  # begun anew where it was

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.record import Record
 from schemas.topics import RESULTS
 from streams.feed.events import ResultEvent
@@ -14,11 +15,11 @@ from streams.feed.events import ResultEvent
 ANSWER_SECONDS: Final = 10.0
 
 
-def results_consumer(bootstrap_servers: str, role: str, **options: Any) -> Consumer:
+def results_consumer(kafka: KafkaAddress, role: str, **options: Any) -> Consumer:
     """A consumer that commits nothing; a position that retention has passed goes on at the first record left."""
     return Consumer(
         {
-            "bootstrap.servers": bootstrap_servers,
+            **client_options(kafka),
             "client.id": f"headrace-{role}",
             "group.id": f"headrace-{role}-{uuid4()}",  # the client wants a name; nothing is committed under it
             "enable.auto.commit": False,

@@ -9,6 +9,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from producers.kafka_connection import KafkaAddress, client_options
 from schemas.topics import REQUEST_TOPIC_OF_LANE, Lane
 from streams.gateway.queue_load import Backlog
 from streams.logs import logger_named
@@ -34,11 +35,11 @@ class KafkaBacklogReader:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        kafka: KafkaAddress,
         seen: Callable[[Mapping[Lane, Backlog]], None],
         missed: Callable[[str], None],
     ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        self._kafka = kafka
         self._seen = seen
         self._missed = missed
         self._stop = threading.Event()
@@ -57,7 +58,7 @@ class KafkaBacklogReader:
             await asyncio.to_thread(self._thread.join, _CLOSE_SECONDS)
 
     def _read_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        questions = BacklogQuestions(self._bootstrap_servers)
+        questions = BacklogQuestions(self._kafka)
         try:
             while not self._stop.is_set():
                 try:
@@ -74,8 +75,8 @@ class KafkaBacklogReader:
 class BacklogQuestions:
     """Asks one broker, on connections that are kept. Not for two threads."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        common: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, "logger": logging.getLogger("headrace.kafka")}
+    def __init__(self, kafka: KafkaAddress) -> None:
+        common: dict[str, Any] = {**client_options(kafka), "logger": logging.getLogger("headrace.kafka")}
         self._admin = AdminClient({**common, "client.id": "headrace-gateway"})
         # Read without joining, through consumers: the admin client's own call for a group's commits ends the process
         # with a segmentation fault while the broker still looks for its coordinator (confluentinc/librdkafka#5040).
