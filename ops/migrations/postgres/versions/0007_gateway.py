@@ -7,7 +7,7 @@ the ledger's do. Marking a key as published may be lost in a crash: the repeat p
 from alembic import op
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0006"
 
 TABLE = """
 CREATE TABLE idempotency_keys (
