@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -32,6 +32,7 @@ from producers.kafka_publisher import KafkaPublisher
 from producers.publisher import Publisher
 from schemas.topics import Lane
 from streams import metrics
+from streams.access_wiring import build_access, intake_rules
 from streams.background import Background
 from streams.gateway.kafka_backlog import KafkaBacklogReader
 from streams.gateway.local_keys import LocalKeys
@@ -89,7 +90,7 @@ def routers_of(ports: Ports) -> list[APIRouter]:
 
 
 def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
-    """The application on the real servers, which it reaches once it is started. Raises MissingSecretError."""
+    """The application on the real servers, which it reaches once it is started. Raises MissingSecretError, PepperUnsetError."""
     postgres = settings.postgres.get_secret_value()
     load = QueueLoad(Limits(settings.gateway_waiting_limit, settings.gateway_tenant_share), time.monotonic)
     queues = PostgresQueues(postgres, load.is_pressed, load.note_tenants)
@@ -98,13 +99,15 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
         delivery_timeout_seconds=settings.gateway_confirm_seconds,
         **{"linger.ms": _LINGER_MS, "client.id": "headrace-gateway"},
     )
+    owned = AsyncExitStack()
+    keys, quotas = _access(settings, owned)
     idempotency = PostgresIdempotency(postgres)
     lookup = PostgresLookup((settings.postgres_replica or settings.postgres).get_secret_value())
     ports = Ports(
         ids=SignedIds(_secret(settings)),
         publisher=publisher,
-        keys=_keys(settings),
-        quotas=NoQuotas(),
+        keys=keys,
+        quotas=quotas,
         budgets=NoBudgets(),
         waiter=NoResults(),
         idempotency=idempotency,
@@ -130,12 +133,16 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
             await backlog.close()
             for adapter in (queues, idempotency, lookup):
                 await adapter.aclose()
+            await owned.aclose()
 
-    return gateway_app(routers_of(ports), lifespan, _observe)
+    return gateway_app(routers_of(ports), lifespan, _observe, intake_rules(settings))
 
 
-def _keys(settings: Settings) -> KeyRing:
-    return LocalKeys(settings.gateway_key.get_secret_value() if settings.gateway_key else None)
+def _access(settings: Settings, owned: AsyncExitStack) -> tuple[KeyRing, Quotas]:
+    """Keys of the store and quotas; on one machine without a pepper, the one key of its settings."""
+    if settings.key_pepper is None and settings.gateway_key is not None:
+        return LocalKeys(settings.gateway_key.get_secret_value()), NoQuotas()
+    return build_access(settings, owned)
 
 
 def _secret(settings: Settings) -> bytes:
