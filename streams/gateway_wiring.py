@@ -90,7 +90,12 @@ def routers_of(ports: Ports) -> list[APIRouter]:
 
 
 def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
-    """The application on the real servers, which it reaches once it is started. Raises MissingSecretError, PepperUnsetError."""
+    """The application on the real servers, which it reaches once it is started.
+
+    Raises MissingSecretError, PepperUnsetError.
+    """
+    ids, owned = SignedIds(_secret(settings)), AsyncExitStack()
+    keys, quotas = _access(settings, owned)
     postgres = settings.postgres.get_secret_value()
     load = QueueLoad(Limits(settings.gateway_waiting_limit, settings.gateway_tenant_share), time.monotonic)
     queues = PostgresQueues(postgres, load.is_pressed, load.note_tenants)
@@ -99,12 +104,10 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
         delivery_timeout_seconds=settings.gateway_confirm_seconds,
         **{"linger.ms": _LINGER_MS, "client.id": "headrace-gateway"},
     )
-    owned = AsyncExitStack()
-    keys, quotas = _access(settings, owned)
     idempotency = PostgresIdempotency(postgres)
     lookup = PostgresLookup((settings.postgres_replica or settings.postgres).get_secret_value())
     ports = Ports(
-        ids=SignedIds(_secret(settings)),
+        ids=ids,
         publisher=publisher,
         keys=keys,
         quotas=quotas,

@@ -64,7 +64,7 @@ def _check_url(scope: Scope, rules: IntakeRules) -> None:
         detail = f"the URL is longer than {rules.max_url_bytes} bytes"
         raise Problem(414, "url_too_long", detail, "Ask for less at a time.")
     if "\0" in scope["path"] or _NUL.search(query):
-        raise Problem(400, "url_invalid", "the URL holds the character NUL", "Leave it out.")
+        raise Problem(400, "invalid_request", "the URL holds the character NUL", "Leave it out.")
 
 
 def _checked_headers(scope: Scope, rules: IntakeRules) -> dict[bytes, bytes]:

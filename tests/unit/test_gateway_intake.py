@@ -345,7 +345,7 @@ async def test_too_many_or_too_long_headers_and_urls_are_refused(ring: TestRing)
 async def test_nul_in_a_url_is_refused(ring: TestRing, url: str) -> None:
     async with await client_with_key(ring) as client:
         answer = await client.get(url)
-        assert (answer.status_code, problem_in(answer)["code"]) == (400, "url_invalid")
+        assert (answer.status_code, problem_in(answer)["code"]) == (400, "invalid_request")
 
 
 async def test_a_callers_text_ends_no_line_of_an_answers_head(ring: TestRing) -> None:
