@@ -81,8 +81,8 @@ def routers_of(ports: Ports) -> list[APIRouter]:
     devices = DeviceDesk(front, submitter, desk)
     return [
         submit_routes(front, ports.keys),
-        request_routes(desk, Canceller(ports.publisher, desk, _now), ports.keys),
-        device_routes(devices, ports.keys, ports.anonymous),
+        request_routes(desk, Canceller(ports.publisher, desk, _now), ports.keys, ports.quotas),
+        device_routes(devices, ports.keys, ports.anonymous, ports.quotas),
         device_health_routes(ports.health),
         health_routes(ports.health, metrics.exposition),
         document_routes(),

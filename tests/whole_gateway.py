@@ -58,7 +58,10 @@ class WholeGateway:
         desk = StatusDesk(IDS, ports.lookup, lambda: datetime.now(UTC))
         intake = BulkIntake(IntakePorts(IDS, jobs, ports.publisher, ports.default_model, ports.quotas, ports.budgets))
         shelf = BulkDesk(DeskPorts(IDS, jobs, jobs, NoLines(), ports.publisher, lambda: datetime.now(UTC)))
-        more = [stream_routes(feed, feed, desk, ports.keys), bulk_routes(intake, shelf, ports.keys)]
+        more = [
+            stream_routes(feed, feed, desk, ports.keys, ports.quotas),
+            bulk_routes(intake, shelf, ports.keys, ports.quotas),
+        ]
         return gateway_app([*routers_of(ports), *more])
 
     @contextlib.asynccontextmanager

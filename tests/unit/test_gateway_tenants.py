@@ -5,6 +5,7 @@ is asked for another tenant's.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ import pytest
 from fastapi.routing import APIRoute
 
 from producers.gateway.callers import SCOPES
+from producers.gateway.quotas import NoQuotas, QuotaAsk, QuotaVerdict
 from producers.uuid7 import uuid7
 from tests.feeds import frames_in, ids_in
-from tests.gateway_parts import ACME, ACME_KEY, GLOBEX, IDS
+from tests.gateway_parts import ACME, ACME_KEY, GLOBEX, IDS, Parts
 from tests.sample_gateway import OPEN_ROUTES, entrances_of, routes_of, routes_without_entrance
 from tests.whole_gateway import WholeGateway, a_row
 
@@ -26,6 +28,8 @@ SECRET = "acmes-own-words"
 JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 ASKED = {"prompt": SECRET, "user_id": SECRET, "labels": {"site": SECRET}}
+
+DEVICE = {"device_name": "edge-7", "requirements": "two VLANs"}
 
 ROUTES = [route for route in routes_of(WholeGateway().app()) if isinstance(route, APIRoute)]
 GUARDED = [
@@ -107,6 +111,32 @@ async def test_without_a_key_every_route_says_the_same(acme: Acme, method: str, 
             answer = await acme.client.request(method, at(path, identity), **sent)
             assert (answer.status_code, answer.json()["code"]) == (401, "key_invalid")
             assert SECRET not in answer.text
+
+
+class Counting(NoQuotas):
+    """Refuses every call, and knows of each."""
+
+    def __init__(self) -> None:
+        self.asks: list[QuotaAsk] = []
+
+    async def spend(self, ask: QuotaAsk) -> QuotaVerdict:
+        self.asks.append(ask)
+        return QuotaVerdict(allowed=False, retry_after_seconds=100.0, refused_by="key_rate")
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+async def test_every_call_is_counted_once_and_no_more_than_that(method: str, path: str) -> None:
+    counting = Counting()
+    gateway = WholeGateway(Parts(others={"quotas": counting}))
+    sent: dict[str, Any] = {"headers": ACME}
+    if method == "POST":
+        body = {"prompt": "a"} if path.startswith("/v1") else {"requests": [DEVICE]} if "bulk" in path else DEVICE
+        sent |= {"content": json.dumps(body).encode(), "headers": ACME | (NDJSON if path == "/v1/bulk" else JSON)}
+    async with gateway.running() as client:
+        answer = await client.request(method, at(path, IDS.new("acme")), **sent)
+    assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
+    assert [(ask.caller.tenant, ask.address) for ask in counting.asks] == [("acme", "127.0.0.1")]
+    assert gateway.parts.publisher.records == []
 
 
 @pytest.mark.parametrize(("method", "path"), WITH_ID)
