@@ -29,6 +29,8 @@ _PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _WITH_BODIES: Final = frozenset({"POST", "PUT", "PATCH"})
 _NUL: Final = re.compile(rb"%00|\x00")
 _DIGITS: Final = re.compile(rb"\d{1,19}")
+_CHARSET: Final = re.compile(r'charset\s*=\s*"?([^\s";]+)', re.IGNORECASE)
+_CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 _ENCODINGS: Final = frozenset({"", "identity", "gzip"})
 
 
@@ -100,8 +102,8 @@ def _check_body(headers: Mapping[bytes, bytes], rule: BodyRule) -> None:
     if not has_body(headers):
         return
     kind, _, parameters = headers.get(b"content-type", b"").decode("latin-1").partition(";")
-    charset = re.search(r'charset\s*=\s*"?([^\s";]+)', parameters, re.IGNORECASE)
-    if kind.strip().lower() not in rule.types or (charset and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}):
+    charset = _CHARSET.search(parameters) if parameters else None
+    if kind.strip().lower() not in rule.types or (charset and charset[1].lower() not in _CHARSETS):
         detail = f"the body is none of {', '.join(sorted(rule.types))} in UTF-8"
         raise Problem(415, "content_type_unsupported", detail, "Send one of these, and name it in Content-Type.")
     if headers.get(b"content-encoding", b"").decode("latin-1").strip().lower() not in _ENCODINGS:

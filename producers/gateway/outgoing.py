@@ -1,6 +1,8 @@
 """Every answer on its way out: headers that browsers and proxies need to do no harm, and nothing about ourselves."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from itertools import chain
 from typing import Any, Final
 
 from fastapi import Request
@@ -19,7 +21,8 @@ _ALWAYS: Final = (
 )
 _UNLESS_SAID: Final = ((b"cache-control", b"no-store"),)
 _OVER_TLS: Final = (b"strict-transport-security", b"max-age=31536000")
-_ENDS_LINES: Final = (b"\r", b"\n", b"\0")
+_ENDS_A_LINE: Final = re.compile(rb"[\r\n\x00]")
+_OURS: Final = frozenset(name for name, _ in _ALWAYS)
 
 
 class UnsafeHeaderError(ValueError):
@@ -53,15 +56,15 @@ class Answer:
         await self._send(message)
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
-        ours = dict(_ALWAYS)
-        headers = [(name, value) for name, value in message.get("headers", ()) if name.lower() not in ours]
-        said = {name.lower() for name, _ in headers}
+        # Names are in small letters, as ASGI has it.
+        headers = [(name, value) for name, value in message.get("headers", ()) if name not in _OURS]
+        said = {name for name, _ in headers}
         headers += _ALWAYS
         headers += (header for header in _UNLESS_SAID if header[0] not in said)
         if self._scope.get("scheme") == "https":
             headers.append(_OVER_TLS)
         more: list[tuple[str, str]] = self._scope.get(_MORE_HEADERS, [])
         headers += ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in more)
-        if any(bad in part for header in headers for part in header for bad in _ENDS_LINES):
+        if _ENDS_A_LINE.search(b"".join(chain.from_iterable(headers))):
             raise UnsafeHeaderError("an answer's header would end its line")
         return headers
