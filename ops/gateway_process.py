@@ -8,6 +8,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from producers.gateway.intake_rules import SERVER_BOUNDS
 from streams.gateway_wiring import build_gateway
 from streams.logs import logger_named
 from streams.process import allow_many_connections, cut_off_after, settle_memory
@@ -19,7 +20,6 @@ MOST_CONNECTIONS: Final = 10_000
 """At once; further ones wait to be taken. Streams of results hold theirs."""
 
 _BACKLOG: Final = 2048
-_HEADER_READ_MS: Final = 10_000
 _AFTER_DRAIN_SECONDS: Final = 3.0
 
 
@@ -47,7 +47,7 @@ async def run_gateway(settings: Settings) -> int:
         websockets=False,
         backlog=_BACKLOG,
         backpressure=MOST_CONNECTIONS,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_READ_MS),
+        http1_settings=HTTP1Settings(**SERVER_BOUNDS),
         log_enabled=False,
     )
     for number in (signal.SIGTERM, signal.SIGINT):

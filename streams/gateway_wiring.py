@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +33,7 @@ from producers.kafka_publisher import KafkaPublisher
 from producers.publisher import Publisher
 from schemas.topics import Lane
 from streams import metrics
+from streams.access_wiring import build_access, intake_rules
 from streams.background import Background
 from streams.framing import frame_of
 from streams.gateway.kafka_backlog import KafkaBacklogReader
@@ -82,8 +83,8 @@ def routers_of(ports: Ports) -> list[APIRouter]:
     devices = DeviceDesk(front, submitter, desk)
     return [
         submit_routes(front, ports.keys),
-        request_routes(desk, Canceller(ports.publisher, desk, _now), ports.keys),
-        device_routes(devices, ports.keys, ports.anonymous),
+        request_routes(desk, Canceller(ports.publisher, desk, _now), ports.keys, ports.quotas),
+        device_routes(devices, ports.keys, ports.anonymous, ports.quotas),
         device_health_routes(ports.health),
         health_routes(ports.health, metrics.exposition),
         document_routes(),
@@ -91,7 +92,12 @@ def routers_of(ports: Ports) -> list[APIRouter]:
 
 
 def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
-    """The application on the real servers, which it reaches once it is started. Raises MissingSecretError."""
+    """The application on the real servers, which it reaches once it is started.
+
+    Raises MissingSecretError, PepperUnsetError.
+    """
+    ids, owned = SignedIds(_secret(settings)), AsyncExitStack()
+    keys, quotas = _access(settings, owned)
     postgres = settings.postgres.get_secret_value()
     load = QueueLoad(Limits(settings.gateway_waiting_limit, settings.gateway_tenant_share), time.monotonic)
     queues = PostgresQueues(postgres, load.is_pressed, load.note_tenants)
@@ -104,10 +110,10 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
     idempotency = PostgresIdempotency(postgres)
     lookup = PostgresLookup((settings.postgres_replica or settings.postgres).get_secret_value())
     ports = Ports(
-        ids=SignedIds(_secret(settings)),
+        ids=ids,
         publisher=publisher,
-        keys=_keys(settings),
-        quotas=NoQuotas(),
+        keys=keys,
+        quotas=quotas,
         budgets=NoBudgets(),
         waiter=NoResults(),
         idempotency=idempotency,
@@ -133,12 +139,16 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
             await backlog.close()
             for adapter in (queues, idempotency, lookup):
                 await adapter.aclose()
+            await owned.aclose()
 
-    return gateway_app(routers_of(ports), lifespan, _observe)
+    return gateway_app(routers_of(ports), lifespan, _observe, intake_rules(settings))
 
 
-def _keys(settings: Settings) -> KeyRing:
-    return LocalKeys(settings.gateway_key.get_secret_value() if settings.gateway_key else None)
+def _access(settings: Settings, owned: AsyncExitStack) -> tuple[KeyRing, Quotas]:
+    """Keys of the store and quotas; on one machine without a pepper, the one key of its settings."""
+    if settings.key_pepper is None and settings.gateway_key is not None:
+        return LocalKeys(settings.gateway_key.get_secret_value()), NoQuotas()
+    return build_access(settings, owned)
 
 
 def _secret(settings: Settings) -> bytes:

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from producers.gateway.callers import KeyQuotas
 from producers.kafka_connection import KafkaConnection, SaslMechanism, SecurityProtocol
 from schemas.framing import Framing
 from schemas.identity import TENANT_PATTERN
@@ -122,6 +123,26 @@ class Settings(BaseSettings):
     sink_store_text: bool = False
     """Whether ClickHouse also gets the answers' text."""
 
+    key_pepper: SecretStr | None = None
+    """What the digests of API keys are made with, at least 16 bytes; the same for all gateways and operators."""
+    key_fresh_seconds: Annotated[float, Field(ge=0, le=60)] = 3.0
+    """How long a gateway believes what it knows of an API key: a revocation is known everywhere after so long."""
+    key_grace_seconds: Annotated[float, Field(ge=0, le=86_400)] = 300.0
+    """How long a gateway honours keys that it knows while Postgres is away."""
+    quota_key: KeyQuotas = KeyQuotas()
+    """Of a key that states none of its own; what is not named keeps its default, see `streams/quotas/rules.py`."""
+    quota_tenant: KeyQuotas = KeyQuotas()
+    """Of all keys of a tenant together."""
+    quota_user: KeyQuotas = KeyQuotas()
+    """Of each `user_id` within a tenant."""
+    quota_address: KeyQuotas = KeyQuotas()
+    """Of each client address, or /64 of IPv6."""
+
+    gateway_hosts: frozenset[str] = frozenset()
+    """Names that a caller's `Host` may give; none: any well-formed one."""
+    gateway_trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Networks of proxies whose `X-Forwarded-For` is believed; none: the peer is the caller."""
+
     confirm_above_usd: Annotated[float, Field(ge=0)] = 5.0
     """A bulk run that is expected to cost more asks first, where somebody sits at a terminal."""
 
@@ -224,7 +245,17 @@ class LocalStackSource(PydanticBaseSettingsSource):
         except (OSError, ValueError):
             return {}
         found = {name: endpoints[name] for name in ("kafka", "redis", "postgres", "clickhouse") if endpoints.get(name)}
+        if pepper := _local_pepper(home):
+            found["key_pepper"] = pepper
         wants_real_model = "ANTHROPIC_API_KEY" in set_already or "ANTHROPIC_BASE_URL" in set_already
         if endpoints.get("model") and not wants_real_model:
             found |= {"ANTHROPIC_BASE_URL": endpoints["model"], "ANTHROPIC_API_KEY": "rehearsal"}
         return found
+
+
+def _local_pepper(home: Path) -> str | None:
+    try:
+        pepper = json.loads((home / "secrets.json").read_text()).get("key_pepper")
+    except (OSError, ValueError):
+        return None
+    return pepper if isinstance(pepper, str) else None

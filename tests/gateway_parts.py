@@ -95,7 +95,7 @@ class Parts:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[httpx2.AsyncClient]:
         transport = httpx2.ASGITransport(gateway_app(routers_of(self.ports())), raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://gateway", headers=_JSON) as client:
             yield client
 
 
@@ -109,6 +109,7 @@ class RunningGateway:
     log: Path
 
 
+_JSON = {"Content-Type": "application/json"}
 LOCAL_KEY = "hr_of-the-local-tenant"
 _STOP = Stop(grace_seconds=20)
 

@@ -17,6 +17,7 @@ from ops.cli import (
     demo,
     doctor,
     gateway,
+    keys,
     ledger,
     migrate,
     rehearse,
@@ -113,6 +114,15 @@ cache_commands = typer.Typer(no_args_is_help=True, help="Answers already paid fo
 cache_commands.command("stats")(cache.stats)
 cache_commands.command("invalidate")(cache.invalidate)
 app.add_typer(cache_commands, name="cache")
+
+
+keys_commands = typer.Typer(no_args_is_help=True, help="Who may use the gateway.")
+keys_commands.command("create")(keys.create)
+keys_commands.command("list")(keys.list_)
+keys_commands.command("rotate")(keys.rotate)
+keys_commands.command("revoke")(keys.revoke)
+keys_commands.command("local")(keys.local)
+app.add_typer(keys_commands, name="keys")
 
 
 cost_commands = typer.Typer(no_args_is_help=True, help="What was spent, what a file would cost.")

@@ -10,6 +10,7 @@ def gateway() -> None:
     import asyncio
 
     from ops.gateway_process import run_gateway
+    from streams.access_wiring import PepperUnsetError
     from streams.gateway_wiring import MissingSecretError
     from streams.logs import configure_logs
     from streams.settings import Settings
@@ -18,6 +19,6 @@ def gateway() -> None:
     configure_logs(settings.log_level, settings.log_format)
     try:
         code = asyncio.run(run_gateway(settings))
-    except MissingSecretError as error:
+    except (MissingSecretError, PepperUnsetError) as error:
         raise CommandError(str(error), "headrace up, or set HEADRACE_GATEWAY_SECRET") from error
     raise typer.Exit(code)

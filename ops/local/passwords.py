@@ -3,8 +3,10 @@
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from streams.access.keys import new_key, read_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,9 @@ class Passwords:
     postgres: str
     clickhouse: str
     gateway: str
+    key_pepper: str
     gateway_key: str
+    """The API key of this machine's own callers; see `ops/local/local_key.py`."""
 
 
 def passwords_in(home: Path) -> Passwords:
@@ -29,16 +33,29 @@ def passwords_in(home: Path) -> Passwords:
         known: dict[str, str] = json.loads(path.read_text())
     except FileNotFoundError:
         known = {}
+    if read_key(known.get("gateway_key", "")) is None:
+        known.pop("gateway_key", None)
     passwords = Passwords(**(asdict(_made()) | known))
     if asdict(passwords) != known:
         write_private(path, json.dumps(asdict(passwords), indent=1))
     return passwords
 
 
+def with_new_gateway_key(home: Path) -> Passwords:
+    """Another local API key, kept from now on."""
+    passwords = replace(passwords_in(home), gateway_key=_new_key())
+    write_private(home / "secrets.json", json.dumps(asdict(passwords), indent=1))
+    return passwords
+
+
 def _made() -> Passwords:
-    lengths = {"stack": 8, "valkey": 24, "postgres": 24, "clickhouse": 24, "gateway": 24}
+    lengths = {"stack": 8, "valkey": 24, "postgres": 24, "clickhouse": 24, "gateway": 24, "key_pepper": 32}
     made = {name: secrets.token_hex(length) for name, length in lengths.items()}
-    return Passwords(**made, gateway_key=f"hr_{secrets.token_hex(24)}")
+    return Passwords(**made, gateway_key=_new_key())
+
+
+def _new_key() -> str:
+    return new_key().text.get_secret_value()
 
 
 def write_private(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ from ops.local.clickhouse import clickhouse_server
 from ops.local.gateway import GatewayPlace
 from ops.local.home import Home
 from ops.local.kafka import kafka_server
+from ops.local.local_key import gateway_environment
 from ops.local.part import Command, Kind, Part, Server, Stop
 from ops.local.passwords import passwords_in
 from ops.local.plan import Errand, Plan, Step
@@ -34,11 +35,11 @@ class _Headrace:
     def command(self, *arguments: str, **more: str) -> Command:
         return Command((sys.executable, "-m", "ops.cli", *arguments), self.environment | more)
 
-    def gateway(self, place: GatewayPlace) -> Part:
+    def gateway(self, place: GatewayPlace, access: dict[str, str]) -> Part:
         return Part(
             "gateway",
             "gateway",
-            self.command("gateway", **place.environment()),
+            self.command("gateway", **place.environment(), **access),
             place.address,
             lambda: answers_http(place.readiness),
             Stop(grace_seconds=self.drain_seconds + _AFTER_DRAIN_SECONDS),
@@ -72,7 +73,7 @@ def whole_stack(home: Home, settings: Settings, workers: int) -> Plan:
         endpoints["model"] = rehearsing.endpoint
     elif settings.model_url is not None:
         endpoints["model"] = settings.model_url
-    place = _gateway_place(home)
+    place, access = _gateway_place(home), gateway_environment(home.root)
     endpoints["gateway"] = place.url
     ours = _Headrace(_environment(home, endpoints, rehearsed=rehearsed), settings.drain_seconds)
     ready = ("migrate", "topics", "valkey", *(part.name for part in model))
@@ -80,12 +81,13 @@ def whole_stack(home: Home, settings: Settings, workers: int) -> Plan:
         *(Step(server.part) for server in servers.values()),
         *(Step(part) for part in model),
         Step(Errand("migrate", ours.command("migrate")), ("postgres", "clickhouse")),
+        Step(Errand("local-key", ours.command("keys", "local", **access)), ("migrate",)),
         Step(Errand("topics", ours.command("topics", "apply")), ("kafka",)),
         *(Step(part, ready) for part in _workers(ours, workers)),
         Step(ours.part("retries", "retries", "retries"), ready),
         Step(ours.part("sink-clickhouse", "sink", "sink", "clickhouse"), ready),
         Step(ours.part("sink-postgres", "sink", "sink", "postgres"), ready),
-        Step(ours.gateway(place), ready),
+        Step(ours.gateway(place, access), (*ready, "local-key")),
     )
     return Plan(steps, endpoints, rehearsed)
 

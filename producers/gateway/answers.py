@@ -46,7 +46,7 @@ def refused(*statuses: int) -> dict[int | str, Told]:
 
 def refused_to_callers(*more: int) -> dict[int | str, Told]:
     """The same of a route that asks for a key: some refusals any of them may make."""
-    return refused(*{400, 401, 403, 429, 503, *more})
+    return refused(*{400, 401, 403, 408, 413, 414, 415, 421, 429, 431, 503, *more})
 
 
 def reads_body(schema: Mapping[str, Any]) -> Told:

@@ -6,6 +6,8 @@ from typing import Final
 
 from fastapi import APIRouter, FastAPI
 
+from producers.gateway.intake import Intake
+from producers.gateway.intake_rules import IntakeRules
 from producers.gateway.measuring import Measured, Observe
 from producers.gateway.openapi import tell_openapi
 from producers.gateway.problems import tell_problems
@@ -23,9 +25,15 @@ async def no_lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 def gateway_app(
-    routers: Sequence[APIRouter], lifespan: Lifespan = no_lifespan, observe: Observe | None = None
+    routers: Sequence[APIRouter],
+    lifespan: Lifespan = no_lifespan,
+    observe: Observe | None = None,
+    intake: IntakeRules | None = None,
 ) -> FastAPI:
-    """The application of `routers`; `lifespan` opens and closes what they stand on, `observe` is told each answer."""
+    """The application of `routers`; `lifespan` opens and closes what they stand on.
+
+    `observe` is told each answer of a route, `intake` bounds what comes in.
+    """
     app = FastAPI(title=TITLE, version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     for router in routers:
         app.include_router(router)
@@ -33,4 +41,6 @@ def gateway_app(
     tell_openapi(app)
     if observe is not None:
         app.add_middleware(Measured, observe=observe)
+    # Added last, so the outermost: nothing of ours sees what it refuses.
+    app.add_middleware(Intake, rules=intake or IntakeRules())
     return app

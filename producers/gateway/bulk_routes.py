@@ -17,6 +17,7 @@ from producers.gateway.bulk_rehearsal import rehearsed
 from producers.gateway.callers import Caller, KeyRing
 from producers.gateway.entrance import lets_in
 from producers.gateway.problems import Problem
+from producers.gateway.quotas import Quotas
 
 _SPLITTERS: Final[dict[str, type[Splitter]]] = {
     "application/x-ndjson": JsonLines,
@@ -33,13 +34,15 @@ Number = Annotated[int, Query(ge=0, le=100_000)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
-def bulk_routes(intake: BulkIntake, desk: BulkDesk, keys: KeyRing) -> APIRouter:
+def bulk_routes(intake: BulkIntake, desk: BulkDesk, keys: KeyRing, quotas: Quotas | None = None) -> APIRouter:
     """The routes under /v1/bulk."""
     routes = APIRouter(prefix="/v1/bulk", tags=["bulk"])
-    submits, reads = Depends(lets_in(keys, "submit")), Depends(lets_in(keys, "read"))
+    # An upload counts its lots itself.
+    uploads, cancels = Depends(lets_in(keys, "submit")), Depends(lets_in(keys, "submit", quotas=quotas))
+    reads = Depends(lets_in(keys, "read", quotas=quotas))
 
     @routes.post("", status_code=202)
-    async def upload(request: Request, caller: Annotated[Caller, submits], dry_run: bool = False) -> Response:
+    async def upload(request: Request, caller: Annotated[Caller, uploads], dry_run: bool = False) -> Response:
         """Up to 100,000 requests as NDJSON, a JSON array or CSV; the same Idempotency-Key goes on with a cut upload."""
         sent = Upload(caller, _content(request), _splitter(request), _client_key(request), _address(request))
         try:
@@ -81,7 +84,7 @@ def bulk_routes(intake: BulkIntake, desk: BulkDesk, keys: KeyRing) -> APIRouter:
         return StreamingResponse(pages, media_type=_NDJSON, headers=headers)
 
     @routes.delete("/{job}", status_code=202)
-    async def cancel(job: UUID, caller: Annotated[Caller, submits]) -> Response:
+    async def cancel(job: UUID, caller: Annotated[Caller, cancels]) -> Response:
         """Take no more lines; those that have no result yet end as cancelled."""
         await desk.cancel(caller.tenant, job, f"key {caller.key_id}")
         return _json(await desk.status(caller.tenant, job), 202)

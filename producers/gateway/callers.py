@@ -9,6 +9,9 @@ KeyId = NewType("KeyId", str)
 
 Scope = Literal["submit", "read", "admin"]
 SCOPES: Final[frozenset[Scope]] = frozenset({"submit", "read", "admin"})
+_MOST_PER_SECOND: Final = 1_000_000
+_MOST: Final = 10**15
+"""Redis counts in doubles: exact up to here and beyond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,20 @@ class KeyQuotas:
     """Running at the same time."""
     bytes_per_day: int | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no quota can be."""
+        if self.requests_per_second is not None and not 0 < self.requests_per_second <= _MOST_PER_SECOND:
+            raise ValueError(f"requests_per_second is above 0 and at most {_MOST_PER_SECOND}")
+        if self.burst is not None and not 1 <= self.burst <= _MOST_PER_SECOND:
+            raise ValueError(f"burst is 1 to {_MOST_PER_SECOND}")
+        for name in ("requests_per_day", "bulk_jobs", "bytes_per_day"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= _MOST:
+                raise ValueError(f"{name} is 0 to {_MOST}")
+
+
+NONE_OF_ITS_OWN: Final = KeyQuotas()
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -32,7 +49,7 @@ class Caller:
     scopes: frozenset[Scope]
     allowed_models: frozenset[str] | None = None
     """None: every model."""
-    quotas: KeyQuotas = KeyQuotas()
+    quotas: KeyQuotas = NONE_OF_ITS_OWN
     expires_at: datetime | None = None
 
 

@@ -23,6 +23,7 @@ from producers.gateway.front_desk import Call
 from producers.gateway.health import Health
 from producers.gateway.health_routes import ready_answer
 from producers.gateway.problems import Problem
+from producers.gateway.quotas import Quotas
 
 _DEVICE: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -41,7 +42,7 @@ _DEVICES: Final[Mapping[str, Any]] = {
 }
 
 
-def device_routes(desk: DeviceDesk, keys: KeyRing, anonymous: Caller | None) -> APIRouter:
+def device_routes(desk: DeviceDesk, keys: KeyRing, anonymous: Caller | None, quotas: Quotas | None = None) -> APIRouter:
     """Configurations of devices; `anonymous` is who calls without a key, None where nobody may."""
     router = APIRouter(prefix="/api", tags=["devices"])
 
@@ -80,7 +81,7 @@ def device_routes(desk: DeviceDesk, keys: KeyRing, anonymous: Caller | None) -> 
         operation_id="job_status",
     )
     async def job_status(
-        job_id: UUID, caller: Annotated[Caller, Depends(lets_in(keys, "read", anonymous))]
+        job_id: UUID, caller: Annotated[Caller, Depends(lets_in(keys, "read", anonymous, quotas=quotas))]
     ) -> Response:
         return json_answer(await desk.status(caller.tenant, job_id))
 

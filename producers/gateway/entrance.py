@@ -7,42 +7,59 @@ from typing import Final
 
 from fastapi import Request
 
+from producers.gateway.allowance import take_quota
 from producers.gateway.callers import Caller, KeyRing, KeysUnavailableError, Scope
 from producers.gateway.problems import Problem
+from producers.gateway.quotas import Quotas
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="headrace"'}
 _LONGEST_KEY: Final = 256
 _KEYS_AWAY_SECONDS: Final = 2
 
 EntranceCheck = Callable[[Request], Awaitable[Caller]]
-"""A dependency of a route: the caller, who may do what the route does. Raises Problem 401, 403, 503."""
+"""A dependency of a route: the caller, who may do what the route does. Raises Problem 401, 403, 429, 503."""
 
 
-def lets_in(keys: KeyRing, scope: Scope, anonymous: Caller | None = None) -> EntranceCheck:
-    """Lets in whoever shows a valid key with `scope` (or `admin`), as a bearer token or as a password of basic auth.
+class Entrance:
+    """An `EntranceCheck`. A class, so that a test can tell which routes have one, and with which scope."""
 
-    `anonymous` is who calls without any credentials; None lets nobody in without.
-    """
+    def __init__(self, keys: KeyRing, scope: Scope, anonymous: Caller | None, quotas: Quotas | None) -> None:
+        self.scope = scope
+        self.anonymous = anonymous
+        self._keys = keys
+        self._quotas = quotas
 
-    async def check(request: Request) -> Caller:
-        authorization = request.headers.get("authorization")
-        if authorization is None and anonymous is not None:
-            return anonymous
+    async def __call__(self, request: Request) -> Caller:
+        caller = await self._caller(request.headers.get("authorization"))
+        if self.scope not in caller.scopes and "admin" not in caller.scopes:
+            detail = f"the API key lacks the scope `{self.scope}`"
+            raise Problem(403, "scope_missing", detail, "Ask for a key with it: headrace keys create --scope ...")
+        if self._quotas is not None:
+            await take_quota(self._quotas, request, caller)
+        return caller
+
+    async def _caller(self, authorization: str | None) -> Caller:
+        if authorization is None and self.anonymous is not None:
+            return self.anonymous
         secret = _secret_of(authorization)
         if secret is None:
             raise _unknown("no API key was shown")
         try:
-            caller = await keys.caller_of(secret)
+            caller = await self._keys.caller_of(secret)
         except KeysUnavailableError:
             raise _away() from None
         if caller is None:
             raise _unknown("the API key is not valid")
-        if scope not in caller.scopes and "admin" not in caller.scopes:
-            detail = f"the API key lacks the scope `{scope}`"
-            raise Problem(403, "scope_missing", detail, "Ask for a key with it: headrace keys create --scope ...")
         return caller
 
-    return check
+
+def lets_in(keys: KeyRing, scope: Scope, anonymous: Caller | None = None, *, quotas: Quotas | None = None) -> Entrance:
+    """Lets in whoever shows a valid key with `scope` (or `admin`), as a bearer token or as a password of basic auth.
+
+    `anonymous` is who calls without any credentials; None lets nobody in without. With `quotas` the call is counted
+    here. A route that knows more of what it uses (a body, a user) counts by itself instead: a call is counted once.
+    """
+    return Entrance(keys, scope, anonymous, quotas)
 
 
 def _secret_of(authorization: str | None) -> str | None:

@@ -77,9 +77,10 @@ def tell_problems(app: FastAPI) -> None:
         detail = HTTPStatus(error.status_code).description or code
         return answer_of(Problem(error.status_code, code, detail, next_step, headers=error.headers))
 
-    @app.exception_handler(Exception)
-    async def _bug(_: Request, __: Exception) -> Response:
-        return answer_of(Problem(500, "internal_error", "the gateway failed", "Send it again; it may be accepted."))
+
+def bug() -> Problem:
+    """500."""
+    return Problem(500, "internal_error", "the gateway failed", "Send it again; it may be accepted.")
 
 
 def _told(error: RequestValidationError) -> str:

@@ -8,7 +8,10 @@ from producers.gateway.callers import Caller
 
 @dataclass(frozen=True, slots=True)
 class QuotaAsk:
-    """What a call is about to use. `user` and `address` have rates of their own."""
+    """What a call is about to use: always one call, and so many LLM requests and bytes of body.
+
+    Rates count calls, days count `requests` and `bytes`. Reading uses no requests: `requests=0`.
+    """
 
     caller: Caller
     requests: int
@@ -24,7 +27,7 @@ class QuotaVerdict:
     allowed: bool
     retry_after_seconds: float = 0.0
     refused_by: str = ""
-    """Which quota: `key_rate`, `key_day`, `key_bytes`, `tenant_rate`, `user_rate`, `address_rate`, `bulk_jobs`."""
+    """Which quota: `key`, `tenant`, `user` or `address`, then `_rate`, `_day`, `_bytes` or `_jobs`."""
     headers: tuple[tuple[str, str], ...] = ()
     """`RateLimit-Policy` and `RateLimit`, for the answer."""
 

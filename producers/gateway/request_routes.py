@@ -16,6 +16,7 @@ from producers.gateway.documents import Cancelling, RequestPage, RequestStatus
 from producers.gateway.entrance import lets_in
 from producers.gateway.lookup import Known, LiveStatus, Place, Wanted
 from producers.gateway.problems import Problem
+from producers.gateway.quotas import Quotas
 from producers.gateway.status import StatusDesk, document_of
 from schemas.request import MAX_LABELS
 
@@ -58,7 +59,7 @@ class Asked(BaseModel):
         )
 
 
-def request_routes(desk: StatusDesk, canceller: Canceller, keys: KeyRing) -> APIRouter:
+def request_routes(desk: StatusDesk, canceller: Canceller, keys: KeyRing, quotas: Quotas | None = None) -> APIRouter:
     """Tells of requests and takes them back."""
     router = APIRouter(tags=["requests"])
 
@@ -68,7 +69,9 @@ def request_routes(desk: StatusDesk, canceller: Canceller, keys: KeyRing) -> API
         summary="How a request stands",
         operation_id="get_request",
     )
-    async def status(request_id: UUID, caller: Annotated[Caller, Depends(lets_in(keys, "read"))]) -> Response:
+    async def status(
+        request_id: UUID, caller: Annotated[Caller, Depends(lets_in(keys, "read", quotas=quotas))]
+    ) -> Response:
         return json_answer(await desk.status(caller.tenant, request_id))
 
     @router.delete(
@@ -78,7 +81,9 @@ def request_routes(desk: StatusDesk, canceller: Canceller, keys: KeyRing) -> API
         summary="Cancel a request",
         operation_id="cancel_request",
     )
-    async def cancel(request_id: UUID, caller: Annotated[Caller, Depends(lets_in(keys, "submit"))]) -> Response:
+    async def cancel(
+        request_id: UUID, caller: Annotated[Caller, Depends(lets_in(keys, "submit", quotas=quotas))]
+    ) -> Response:
         return json_answer(await canceller.cancel(caller, request_id), 202)
 
     @router.get(
@@ -88,7 +93,7 @@ def request_routes(desk: StatusDesk, canceller: Canceller, keys: KeyRing) -> API
         operation_id="list_requests",
     )
     async def page(
-        caller: Annotated[Caller, Depends(lets_in(keys, "read"))], asked: Annotated[Asked, Query()]
+        caller: Annotated[Caller, Depends(lets_in(keys, "read", quotas=quotas))], asked: Annotated[Asked, Query()]
     ) -> Response:
         return json_answer(_page_document(await desk.page(asked.wanted(caller.tenant)), asked.limit))
 

@@ -19,6 +19,7 @@ from producers.gateway.feed import (
     Wanted,
 )
 from producers.gateway.problems import Problem
+from producers.gateway.quotas import Quotas
 from producers.gateway.sse import EVENT_STREAM, HEARTBEAT_SECONDS, STREAM_HEADERS, frame, heartbeat
 from producers.gateway.waiting import ResultWaiter
 
@@ -40,10 +41,12 @@ class StatusSource(Protocol):
         ...
 
 
-def stream_routes(feed: ResultFeed, waiter: ResultWaiter, source: StatusSource, keys: KeyRing) -> APIRouter:
+def stream_routes(
+    feed: ResultFeed, waiter: ResultWaiter, source: StatusSource, keys: KeyRing, quotas: Quotas | None = None
+) -> APIRouter:
     """`GET /v1/results/stream` and `GET /v1/requests/{id}/events`."""
     routes = APIRouter(tags=["streams"])
-    reads = Depends(lets_in(keys, "read"))
+    reads = Depends(lets_in(keys, "read", quotas=quotas))
 
     @routes.get("/v1/results/stream")
     async def results(

@@ -25,7 +25,14 @@ COMMANDS = {
     "topics": "topics apply",
     "migrate": "migrate",
 }
-SECRETS = ("POSTGRES_PASSWORD", "CLICKHOUSE_PASSWORD", "VALKEY_PASSWORD", "GATEWAY_SECRET", "ANTHROPIC_API_KEY")
+SECRETS = (
+    "POSTGRES_PASSWORD",
+    "CLICKHOUSE_PASSWORD",
+    "VALKEY_PASSWORD",
+    "GATEWAY_SECRET",
+    "KEY_PEPPER",
+    "ANTHROPIC_API_KEY",
+)
 
 
 @pytest.mark.parametrize("name", SERVICES)

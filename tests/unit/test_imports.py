@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = ("schemas", "producers", "streams", "ops")
 """Each may import itself and those before it."""
-ROOMS = ("admission", "cache", "ledger", "limits", "model", "sinks")
+ROOMS = ("access", "admission", "cache", "ledger", "limits", "model", "quotas", "sinks")
 """Steps of the way of one request; only `streams/answering.py` and `streams/wiring.py` join them."""
 SCHEMAS_MAY_USE = {"pydantic", "cloudevents"} | sys.stdlib_module_names
 
@@ -33,7 +33,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "streams/sinks/kafka_*.py",
         "ops/*",
     ),
-    "redis": ("streams/*/redis_*.py", "streams/wiring.py", "ops/*"),
+    "redis": ("streams/*/redis_*.py", "streams/wiring.py", "streams/access_wiring.py", "ops/*"),
     "psycopg": ("streams/*/postgres_*.py", "streams/wiring.py", "ops/*"),
     "psycopg_pool": ("streams/*/postgres_*.py", "streams/wiring.py", "streams/feed_wiring.py", "ops/*"),
     "clickhouse_connect": ("streams/*/clickhouse_*.py", "streams/wiring.py", "ops/*"),

@@ -15,6 +15,7 @@ from ops.local.logs import last_lines
 from ops.local.passwords import passwords_in
 from ops.local.ports import may_listen
 from ops.local.upkeep import restart_pause
+from streams.access.keys import read_key
 
 
 def test_each_crash_of_the_last_minute_doubles_the_pause() -> None:
@@ -58,7 +59,8 @@ def test_a_home_of_an_earlier_version_keeps_its_passwords_and_gets_those_it_lack
     (tmp_path / "secrets.json").write_text(json.dumps(earlier))
     passwords = passwords_in(tmp_path)
     assert (passwords.stack, passwords.valkey, passwords.postgres, passwords.clickhouse) == ("a", "b", "c", "d")
-    assert passwords.gateway_key.startswith("hr_")
+    assert read_key(passwords.gateway_key) is not None
+    assert len(passwords.key_pepper) == 64
     assert passwords_in(tmp_path) == passwords
 
 

@@ -6,7 +6,7 @@ The lines themselves are rows of `requests`: a job's ids lie in one range of its
 from alembic import op
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 
 JOBS = """
 CREATE TABLE bulk_jobs (
