@@ -47,7 +47,7 @@ async def run_gateway(settings: Settings) -> int:
         websockets=False,
         backlog=_BACKLOG,
         backpressure=MOST_CONNECTIONS,
-        http1_settings=HTTP1Settings(**SERVER_BOUNDS),
+        http1_settings=HTTP1Settings(**dict[str, Any](SERVER_BOUNDS)),
         log_enabled=False,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
