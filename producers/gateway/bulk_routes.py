@@ -117,8 +117,7 @@ def _add_readings(routes: APIRouter, desk: BulkDesk, reads: Any) -> None:
         limit: _Limit = 1000,
     ) -> Response:
         """The verdict of each item behind `after`: an id, or the reason it was refused."""
-        told = await desk.verdicts(caller.tenant, job, status, after, limit)
-        return json_answer({"lines": told, "next": told[-1]["item"] if len(told) == limit else None})
+        return json_answer(await desk.verdicts(caller.tenant, job, status, after, limit))
 
     @routes.get("/{job}/results", responses=_LINES, operation_id="get_bulk_results")
     async def results(job: UUID, caller: Annotated[Caller, reads]) -> Response:
