@@ -11,10 +11,15 @@ from fastapi import APIRouter, FastAPI
 
 from producers.gateway.app import gateway_app
 from producers.gateway.budgets import BudgetCheck, NoBudgets
+from producers.gateway.bulk_book import JobLines, JobStore
+from producers.gateway.bulk_desk import BulkDesk, DeskPorts
+from producers.gateway.bulk_intake import BulkIntake, IntakePorts
+from producers.gateway.bulk_routes import bulk_routes
 from producers.gateway.callers import Caller, KeyId, KeyRing
 from producers.gateway.cancelling import Canceller
 from producers.gateway.device_desk import DeviceDesk
 from producers.gateway.device_routes import device_health_routes, device_routes
+from producers.gateway.feed import ResultFeed
 from producers.gateway.front_desk import FrontDesk
 from producers.gateway.health import Health
 from producers.gateway.health_routes import document_routes, health_routes
@@ -25,14 +30,18 @@ from producers.gateway.lookup import RequestLookup
 from producers.gateway.quotas import NoQuotas, Quotas
 from producers.gateway.request_routes import request_routes
 from producers.gateway.status import StatusDesk
+from producers.gateway.stream_routes import stream_routes
 from producers.gateway.submit_routes import submit_routes
 from producers.gateway.submitting import Submitter
-from producers.gateway.waiting import NoResults, ResultWaiter
+from producers.gateway.waiting import ResultWaiter
 from producers.kafka_publisher import KafkaPublisher
 from producers.publisher import Publisher
 from schemas.topics import Lane
 from streams import metrics
 from streams.background import Background
+from streams.bulk_jobs.postgres_jobs import PostgresJobs
+from streams.bulk_jobs.postgres_lines import PostgresLines
+from streams.feed_wiring import bulk_pool, feed_parts
 from streams.gateway.kafka_backlog import KafkaBacklogReader
 from streams.gateway.local_keys import LocalKeys
 from streams.gateway.postgres_idempotency import PostgresIdempotency
@@ -48,10 +57,21 @@ Crash = Callable[[BaseException], None]
 
 # A caller waits for it: much shorter than for a worker's results.
 _LINGER_MS = 2
+_BULK_LINGER_MS = 20
+_BULK_CONFIRM_SECONDS = 30.0
 
 
 class MissingSecretError(Exception):
     """The gateway's secret is not set; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkPorts:
+    """What bulk jobs stand on beside the rest; a publisher of their own keeps a large upload out of others' way."""
+
+    jobs: JobStore
+    lines: JobLines
+    publisher: Publisher
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,8 @@ class Ports:
     quotas: Quotas
     budgets: BudgetCheck
     waiter: ResultWaiter
+    feed: ResultFeed
+    bulk: BulkPorts
     idempotency: IdempotencyStore
     lookup: RequestLookup
     load: Load
@@ -78,9 +100,16 @@ def routers_of(ports: Ports) -> list[APIRouter]:
     desk = StatusDesk(ports.ids, ports.lookup, _now)
     front = FrontDesk(submitter, ports.quotas, ports.waiter, desk)
     devices = DeviceDesk(front, submitter, desk)
+    bulk = ports.bulk
+    intake = BulkIntake(
+        IntakePorts(ports.ids, bulk.jobs, bulk.publisher, ports.default_model, ports.quotas, ports.budgets, ports.load)
+    )
+    jobs = BulkDesk(DeskPorts(ports.ids, bulk.jobs, bulk.jobs, bulk.lines, ports.publisher, _now))
     return [
         submit_routes(front, ports.keys),
         request_routes(desk, Canceller(ports.publisher, desk, _now), ports.keys),
+        bulk_routes(intake, jobs, ports.keys),
+        stream_routes(ports.feed, ports.waiter, desk, ports.keys),
         device_routes(devices, ports.keys, ports.anonymous),
         device_health_routes(ports.health),
         health_routes(ports.health, metrics.exposition),
@@ -98,15 +127,20 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
         delivery_timeout_seconds=settings.gateway_confirm_seconds,
         **{"linger.ms": _LINGER_MS, "client.id": "headrace-gateway"},
     )
+    secret = _secret(settings)
+    feed, pool = feed_parts(settings.kafka, secret), bulk_pool(postgres)
+    bulk = BulkPorts(PostgresJobs(pool), PostgresLines(pool), _bulk_publisher(settings))
     idempotency = PostgresIdempotency(postgres)
     lookup = PostgresLookup((settings.postgres_replica or settings.postgres).get_secret_value())
     ports = Ports(
-        ids=SignedIds(_secret(settings)),
+        ids=SignedIds(secret),
         publisher=publisher,
         keys=_keys(settings),
         quotas=NoQuotas(),
         budgets=NoBudgets(),
-        waiter=NoResults(),
+        waiter=feed.feed,
+        feed=feed.feed,
+        bulk=bulk,
         idempotency=idempotency,
         lookup=lookup,
         load=load,
@@ -120,18 +154,29 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
         backlog = KafkaBacklogReader(settings.kafka, lambda seen: _note(load, seen), load.note_broker_away)
         background = Background(on_crash)
         backlog.start()
+        feed.reader.start()
+        await pool.open()
         background.start(queues.follow)
         background.start(idempotency.forget_expired)
         try:
             yield
         finally:
+            await feed.close()
+            await bulk.publisher.close()
             await publisher.close()
+            await pool.close()
             await background.aclose()
             await backlog.close()
             for adapter in (queues, idempotency, lookup):
                 await adapter.aclose()
 
     return gateway_app(routers_of(ports), lifespan, _observe)
+
+
+def _bulk_publisher(settings: Settings) -> KafkaPublisher:
+    """Patient, and in large batches: nobody waits for a single item."""
+    options = {"linger.ms": _BULK_LINGER_MS, "client.id": "headrace-gateway-bulk"}
+    return KafkaPublisher(settings.kafka, delivery_timeout_seconds=_BULK_CONFIRM_SECONDS, **options)
 
 
 def _keys(settings: Settings) -> KeyRing:

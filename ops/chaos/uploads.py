@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 _PIECES: Final = 100
@@ -14,12 +15,16 @@ _AGAIN_SECONDS: Final = 0.5
 
 
 class PatientUpload:
-    """Uploads in a thread of its own, over about `seconds` unless it is cut; then again, whole, under the same key."""
+    """Uploads to the `gateway` of `endpoints.json` in a thread of its own, over about `seconds`.
 
-    def __init__(self, address: str, key: str, items: Sequence[dict[str, Any]], seconds: float) -> None:
-        self._address = address
+    When it is cut it is sent again, whole, under the same key.
+    """
+
+    def __init__(self, gateway: str, items: Sequence[dict[str, Any]], seconds: float) -> None:
+        parts = urlsplit(gateway)
+        self._address = f"{parts.hostname}:{parts.port}"
         self._headers = {
-            "Authorization": f"Bearer {key}",
+            "Authorization": f"Bearer {parts.password}",
             "Content-Type": "application/x-ndjson",
             "Idempotency-Key": str(uuid4()),
         }

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.gateway.bulk_book import Progress, RejectedItem
+from producers.gateway.bulk_book import NoLines, Progress, RejectedItem
 from producers.gateway.bulk_desk import BulkDesk, DeskPorts
 from producers.gateway.ids import SignedIds
 from producers.gateway.problems import Problem
@@ -19,18 +19,6 @@ from schemas.record import Record
 from streams.bulk_jobs.memory_jobs import MemoryJobs
 
 IDS = SignedIds(b"a secret of sixteen bytes")
-
-
-class NoLines:
-    """Lines that no sink has written yet."""
-
-    async def tally(self, tenant: str, job: object) -> list[Any]:
-        del tenant, job
-        return []
-
-    async def results(self, tenant: str, job: object, after: object, limit: int) -> list[Any]:
-        del tenant, job, after, limit
-        return []
 
 
 def a_desk() -> tuple[BulkDesk, MemoryJobs, MemoryPublisher]:
