@@ -22,8 +22,6 @@ from schemas.request import PromptRequest
 from schemas.topics import BULK_REQUESTS, MAX_VALUE_BYTES
 
 _OURS: Final = frozenset({"request_id", "tenant", "accepted_at"})
-_NOT_PLAIN: Final = (b'"request_id"', b'"tenant"', b'"accepted_at"', b"\\u00")
-"""Our fields' names, or an escape that may spell one."""
 
 
 class CheckedItem(NamedTuple):
@@ -51,9 +49,8 @@ class ItemCheck:
     def checked(self, number: int, item: RawItem) -> CheckedItem | str:
         """The job's item of that number, or why it is refused."""
         identity = self._line(number)
-        found = self._plain(identity, item.raw) if item.fields is None else None
-        if found is None:
-            found = self._any(identity, item)
+        plain = self._plain(identity, item.raw) if item.fields is None else None
+        found = plain or self._any(identity, item)
         if isinstance(found, str):
             return found
         request, value = found
@@ -71,7 +68,9 @@ class ItemCheck:
         return CheckedItem(request, request_record(request, BULK_REQUESTS, value, self._accepted_at_text, trace))
 
     def _plain(self, identity: UUID, raw: bytes) -> tuple[PromptRequest, bytes] | None:
-        if raw[:1] != b"{" or any(sign in raw for sign in _NOT_PLAIN):
+        if raw[:1] != b"{" or b'"request_id"' in raw or b'"tenant"' in raw or b'"accepted_at"' in raw:
+            return None
+        if b"\\u00" in raw:  # an escape that may spell one of them
             return None
         ours = f'{{"request_id":"{identity}","tenant":"{self._tenant}","accepted_at":"{self._accepted_at_text}",'
         value = ours.encode() + raw[1:]
