@@ -61,16 +61,21 @@ class PatientUpload:
 
     def _insist(self) -> None:
         while not self._stopping.is_set():
-            self.attempts += 1
-            wait_seconds = _AGAIN_SECONDS
             try:
-                status, answer = self._ask("POST", "/v1/bulk", self._paced())
+                if self._may_begin():
+                    self.attempts += 1
+                    status, answer = self._ask("POST", "/v1/bulk", self._paced())
+                    if status == http.HTTPStatus.ACCEPTED:
+                        self.receipt = answer
+                        return
             except (OSError, http.client.HTTPException, ValueError):
-                status, answer = 0, {}  # the gateway died
-            if status == http.HTTPStatus.ACCEPTED:
-                self.receipt = answer
-                return
-            self._stopping.wait(wait_seconds)
+                self.sent_share = 0.0  # the gateway died
+            self._stopping.wait(_AGAIN_SECONDS)
+
+    def _may_begin(self) -> bool:
+        """Whether the gateway is there and takes no earlier attempt for alive: else it would refuse what is sent."""
+        status, answer = self._ask("GET", "/v1/bulk?limit=1")
+        return status == http.HTTPStatus.OK and all(job["state"] != "uploading" for job in answer["jobs"])
 
     def _paced(self) -> Iterator[bytes]:
         for number, piece in enumerate(self._pieces, 1):
