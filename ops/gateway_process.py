@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from typing import Final
+from typing import Any, Final
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings

@@ -44,9 +44,15 @@ Event = TypeVar("Event", bound=BaseModel)
 
 def encode_request(request: PromptRequest, topic: str, traceparent: str | None = None) -> OutgoingRecord:
     """The record of a request, keyed so that identical requests share a partition."""
-    accepted_at = request.accepted_at.isoformat()
+    return request_record(request, topic, _json(request), request.accepted_at.isoformat(), traceparent)
+
+
+def request_record(
+    request: PromptRequest, topic: str, value: bytes, accepted_at: str, traceparent: str | None
+) -> OutgoingRecord:
+    """The record of a request whose JSON is at hand; `accepted_at` is ISO 8601."""
     headers = _headers(REQUEST_TYPE, str(request.request_id), request.tenant, accepted_at, traceparent)
-    return OutgoingRecord(topic, partition_key(request), _json(request), headers)
+    return OutgoingRecord(topic, partition_key(request), value, headers)
 
 
 def encode_result(result: PromptResult, traceparent: str | None = None) -> OutgoingRecord:

@@ -1,24 +1,20 @@
-"""The gateway's feed and bulk jobs put together over real adapters; `gateway_wiring` joins them with the rest."""
+"""What the gateway's streams and bulk jobs stand on, over real adapters; `gateway_wiring` joins them with the rest."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from psycopg_pool import AsyncConnectionPool
 
-from producers.gateway.bulk_desk import BulkDesk, DeskPorts
-from producers.gateway.ids import SignedIds
 from producers.kafka_connection import KafkaAddress
-from producers.publisher import Publisher
-from streams.bulk_jobs.postgres_jobs import PostgresJobs
-from streams.bulk_jobs.postgres_lines import PostgresLines
 from streams.feed.feed import LiveFeed
 from streams.feed.hub import Hub
 from streams.feed.kafka_past import KafkaPast
 from streams.feed.kafka_reader import KafkaResultsReader
 from streams.feed.positions import EventIds
 from streams.feed.ring import Ring
+
+_CONNECTIONS: Final = 4
+_WAIT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +40,7 @@ def feed_parts(kafka: KafkaAddress, secret: bytes) -> FeedParts:
     return FeedParts(LiveFeed(hub, ids, KafkaPast(kafka)), hub, reader)
 
 
-def bulk_desk(
-    pool: AsyncConnectionPool[Any], ids: SignedIds, publisher: Publisher, now: Callable[[], datetime]
-) -> BulkDesk:
-    """Bulk jobs as their owners see them."""
-    jobs = PostgresJobs(pool)
-    return BulkDesk(DeskPorts(ids, jobs, jobs, PostgresLines(pool), publisher, now))
+def bulk_pool(dsn: str) -> AsyncConnectionPool[Any]:
+    """Connections for bulk jobs, not opened yet. They prepare nothing: PgBouncer may stand before Postgres."""
+    kwargs = {"prepare_threshold": None, "application_name": "headrace-gateway"}
+    return AsyncConnectionPool(dsn, min_size=0, max_size=_CONNECTIONS, timeout=_WAIT_SECONDS, kwargs=kwargs, open=False)

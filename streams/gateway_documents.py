@@ -13,16 +13,19 @@ from typing import Any, Final
 import schemas
 from producers.gateway.app import gateway_app
 from producers.gateway.budgets import NoBudgets
+from producers.gateway.bulk_book import NoLines
+from producers.gateway.feed import NoFeed
 from producers.gateway.health import Health
 from producers.gateway.ids import SignedIds
 from producers.gateway.load import NoLoad
 from producers.gateway.quotas import NoQuotas
 from producers.gateway.waiting import NoResults
 from producers.memory_publisher import MemoryPublisher
+from streams.bulk_jobs.memory_jobs import MemoryJobs
 from streams.gateway.local_keys import LocalKeys
 from streams.gateway.memory_idempotency import MemoryIdempotency
 from streams.gateway.memory_lookup import MemoryLookup
-from streams.gateway_wiring import Ports, routers_of
+from streams.gateway_wiring import BulkPorts, Ports, routers_of
 
 PATH: Final = Path(schemas.__path__[0]) / "openapi.json"
 WRITE_COMMAND: Final = "python -m streams.gateway_documents"
@@ -37,6 +40,8 @@ def document() -> str:
         quotas=NoQuotas(),
         budgets=NoBudgets(),
         waiter=NoResults(),
+        feed=NoFeed(),
+        bulk=BulkPorts(MemoryJobs(time.monotonic), NoLines(), MemoryPublisher()),
         idempotency=MemoryIdempotency(time.monotonic),
         lookup=MemoryLookup(),
         load=NoLoad(),

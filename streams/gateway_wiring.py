@@ -12,10 +12,15 @@ from fastapi import APIRouter, FastAPI
 
 from producers.gateway.app import gateway_app
 from producers.gateway.budgets import BudgetCheck, NoBudgets
+from producers.gateway.bulk_book import JobLines, JobStore
+from producers.gateway.bulk_desk import BulkDesk, DeskPorts
+from producers.gateway.bulk_intake import BulkIntake, IntakePorts
+from producers.gateway.bulk_routes import bulk_routes
 from producers.gateway.callers import Caller, KeyId, KeyRing
 from producers.gateway.cancelling import Canceller
 from producers.gateway.device_desk import DeviceDesk
 from producers.gateway.device_routes import device_health_routes, device_routes
+from producers.gateway.feed import ResultFeed
 from producers.gateway.front_desk import FrontDesk
 from producers.gateway.health import Health
 from producers.gateway.health_routes import document_routes, health_routes
@@ -26,15 +31,19 @@ from producers.gateway.lookup import RequestLookup
 from producers.gateway.quotas import NoQuotas, Quotas
 from producers.gateway.request_routes import request_routes
 from producers.gateway.status import StatusDesk
+from producers.gateway.stream_routes import stream_routes
 from producers.gateway.submit_routes import submit_routes
 from producers.gateway.submitting import Submitter
-from producers.gateway.waiting import NoResults, ResultWaiter
+from producers.gateway.waiting import ResultWaiter
 from producers.kafka_publisher import KafkaPublisher
 from producers.publisher import Publisher
 from schemas.topics import Lane
 from streams import metrics
 from streams.access_wiring import build_access, intake_rules
 from streams.background import Background
+from streams.bulk_jobs.postgres_jobs import PostgresJobs
+from streams.bulk_jobs.postgres_lines import PostgresLines
+from streams.feed_wiring import bulk_pool, feed_parts
 from streams.framing import frame_of
 from streams.gateway.kafka_backlog import KafkaBacklogReader
 from streams.gateway.local_keys import LocalKeys
@@ -51,10 +60,21 @@ Crash = Callable[[BaseException], None]
 
 # A caller waits for it: much shorter than for a worker's results.
 _QUICK: dict[str, Any] = {"linger.ms": 2, "client.id": "headrace-gateway"}
+_IN_BULK: dict[str, Any] = {"linger.ms": 20, "client.id": "headrace-gateway-bulk"}
+_BULK_CONFIRM_SECONDS = 30.0
 
 
 class MissingSecretError(Exception):
     """The gateway's secret is not set; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkPorts:
+    """What bulk jobs stand on beside the rest; a publisher of their own keeps a large upload out of others' way."""
+
+    jobs: JobStore
+    lines: JobLines
+    publisher: Publisher
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +87,8 @@ class Ports:
     quotas: Quotas
     budgets: BudgetCheck
     waiter: ResultWaiter
+    feed: ResultFeed
+    bulk: BulkPorts
     idempotency: IdempotencyStore
     lookup: RequestLookup
     load: Load
@@ -81,9 +103,16 @@ def routers_of(ports: Ports) -> list[APIRouter]:
     desk = StatusDesk(ports.ids, ports.lookup, _now)
     front = FrontDesk(submitter, ports.quotas, ports.waiter, desk)
     devices = DeviceDesk(front, submitter, desk)
+    bulk = ports.bulk
+    intake = BulkIntake(
+        IntakePorts(ports.ids, bulk.jobs, bulk.publisher, ports.default_model, ports.quotas, ports.budgets, ports.load)
+    )
+    jobs = BulkDesk(DeskPorts(ports.ids, bulk.jobs, bulk.jobs, bulk.lines, ports.publisher, _now))
     return [
         submit_routes(front, ports.keys),
         request_routes(desk, Canceller(ports.publisher, desk, _now), ports.keys, ports.quotas),
+        bulk_routes(intake, jobs, ports.keys, ports.quotas),
+        stream_routes(ports.feed, ports.waiter, desk, ports.keys, ports.quotas),
         device_routes(devices, ports.keys, ports.anonymous, ports.quotas),
         device_health_routes(ports.health),
         health_routes(ports.health, metrics.exposition),
@@ -96,7 +125,7 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
 
     Raises MissingSecretError, PepperUnsetError.
     """
-    ids, owned = SignedIds(_secret(settings)), AsyncExitStack()
+    owned = AsyncExitStack()
     keys, quotas = _access(settings, owned)
     postgres = settings.postgres.get_secret_value()
     load = QueueLoad(Limits(settings.gateway_waiting_limit, settings.gateway_tenant_share), time.monotonic)
@@ -107,15 +136,20 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
         frame=frame_of(settings),
         **_QUICK,
     )
+    secret = _secret(settings)
+    feed, pool = feed_parts(settings.kafka_connection, secret), bulk_pool(postgres)
+    bulk = BulkPorts(PostgresJobs(pool), PostgresLines(pool), _bulk_publisher(settings))
     idempotency = PostgresIdempotency(postgres)
     lookup = PostgresLookup((settings.postgres_replica or settings.postgres).get_secret_value())
     ports = Ports(
-        ids=ids,
+        ids=SignedIds(secret),
         publisher=publisher,
         keys=keys,
         quotas=quotas,
         budgets=NoBudgets(),
-        waiter=NoResults(),
+        waiter=feed.feed,
+        feed=feed.feed,
+        bulk=bulk,
         idempotency=idempotency,
         lookup=lookup,
         load=load,
@@ -129,12 +163,17 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
         backlog = KafkaBacklogReader(settings.kafka_connection, lambda seen: _note(load, seen), load.note_broker_away)
         background = Background(on_crash)
         backlog.start()
+        feed.reader.start()
+        await pool.open()
         background.start(queues.follow)
         background.start(idempotency.forget_expired)
         try:
             yield
         finally:
+            await feed.close()
+            await bulk.publisher.close()
             await publisher.close()
+            await pool.close()
             await background.aclose()
             await backlog.close()
             for adapter in (queues, idempotency, lookup):
@@ -149,6 +188,16 @@ def _access(settings: Settings, owned: AsyncExitStack) -> tuple[KeyRing, Quotas]
     if settings.key_pepper is None and settings.gateway_key is not None:
         return LocalKeys(settings.gateway_key.get_secret_value()), NoQuotas()
     return build_access(settings, owned)
+
+
+def _bulk_publisher(settings: Settings) -> KafkaPublisher:
+    """Patient, and in large batches: nobody waits for a single item."""
+    return KafkaPublisher(
+        settings.kafka_connection,
+        delivery_timeout_seconds=_BULK_CONFIRM_SECONDS,
+        frame=frame_of(settings),
+        **_IN_BULK,
+    )
 
 
 def _secret(settings: Settings) -> bytes:

@@ -18,16 +18,19 @@ from ops.local.ports import LOOPBACK, choose_port
 from ops.local.probes import answers_http
 from producers.gateway.app import gateway_app
 from producers.gateway.budgets import NoBudgets
+from producers.gateway.bulk_book import NoLines
 from producers.gateway.callers import SCOPES, Caller, KeyId
+from producers.gateway.feed import NoFeed
 from producers.gateway.health import Health
 from producers.gateway.ids import SignedIds
 from producers.gateway.load import NoLoad
 from producers.gateway.quotas import NoQuotas
 from producers.gateway.waiting import NoResults
 from producers.memory_publisher import MemoryPublisher
+from streams.bulk_jobs.memory_jobs import MemoryJobs
 from streams.gateway.memory_idempotency import MemoryIdempotency
 from streams.gateway.memory_lookup import MemoryLookup
-from streams.gateway_wiring import Ports, routers_of
+from streams.gateway_wiring import BulkPorts, Ports, routers_of
 from tests.pipeline import until
 
 ACME_KEY = "hr_of-acme-in-a-test"
@@ -84,6 +87,8 @@ class Parts:
             quotas=NoQuotas(),
             budgets=NoBudgets(),
             waiter=NoResults(),
+            feed=NoFeed(),
+            bulk=BulkPorts(MemoryJobs(self.clock), NoLines(), self.publisher),
             idempotency=MemoryIdempotency(self.clock),
             lookup=self.lookup,
             load=NoLoad(),

@@ -15,7 +15,7 @@ from typing import Any, Final
 from ops.bench import wrk
 from ops.bench.known_requests import fill
 from ops.bench.report import Bar, Report
-from ops.bench.subject import running, wait_until
+from ops.bench.subject import Process, running, wait_until
 from ops.bench.wrk import Loaded
 from ops.local.gateway import GatewayPlace
 from ops.local.ports import accepts_connections, choose_port
@@ -51,6 +51,8 @@ class Stage:
     home: Path
     place: GatewayPlace
     postgres: str
+    kafka: str
+    process: Process
 
 
 def run(rounds: int = 3, size: Size | None = None) -> Report:
@@ -58,7 +60,7 @@ def run(rounds: int = 3, size: Size | None = None) -> Report:
     if not wrk.is_installed():
         return Report("gateway", [], [], ["Skipped: wrk is not installed. On Debian: apt-get install wrk"])
     size = size or Size()
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, _stage(Path(folder)) as stage:
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, gateway_stage(Path(folder)) as stage:
         table = [_round(number, stage, size) for number in range(rounds)]
         sample = stage.home / "ids"
         fill(stage.postgres, LOCAL_TENANT, size.rows, sample)
@@ -122,7 +124,7 @@ def _bare(home: Path, size: Size) -> Loaded:
 
 
 @contextlib.contextmanager
-def _stage(home: Path) -> Iterator[Stage]:
+def gateway_stage(home: Path) -> Iterator[Stage]:
     """A broker, a database and one copy of the gateway, ready."""
     with local_servers(home, {"kafka", "postgres"}) as endpoints:
         kafka, postgres = endpoints.kafka or "", endpoints.postgres or ""
@@ -138,4 +140,4 @@ def _stage(home: Path) -> Iterator[Stage]:
         }
         with running(home / "gateway.log", ("-m", "ops.cli", "gateway"), environment) as process:
             wait_until(lambda: answers_http(place.readiness), process, home / "gateway.log", _START_SECONDS)
-            yield Stage(home, place, postgres)
+            yield Stage(home, place, postgres, kafka, process)

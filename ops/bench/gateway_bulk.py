@@ -8,23 +8,19 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 from uuid import uuid4
 
-from ops.bench.gateway_process import StandProcess, gateway_stand
+import psutil
+
+from ops.bench.gateway import Stage, gateway_stage
 from ops.bench.report import Bar, Report
-from ops.local.testing import Endpoints, local_servers
-from ops.migrations.apply import migrate_postgres
-from ops.topics import apply_topics
+from ops.local.gateway import GatewayPlace
 
 TARGET_ITEMS_PER_SECOND: Final = 20_000
-_KEY: Final = "hr_bench"
 _UPLOAD_SECONDS: Final = 300
 
 
@@ -40,9 +36,9 @@ def run(rounds: int = 3, size: Size | None = None) -> Report:
     chosen = size or Size()
     if shutil.which("curl") is None:
         raise RuntimeError("the uploader of this bench is curl; install it")
-    with stand_on_servers({_KEY: "bench"}) as (_, gateway, folder):
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home, gateway_stage(Path(home)) as stage:
         rows = [
-            _upload(gateway, folder, form, chosen.items, number)
+            _upload(stage, form, chosen.items, number)
             for number in range(1, rounds + 1)
             for form in ("prompts", "templates")
         ]
@@ -51,32 +47,28 @@ def run(rounds: int = 3, size: Size | None = None) -> Report:
     return Report("gateway-bulk", [Bar("bulk items per second", value, TARGET_ITEMS_PER_SECOND)], rows, notes)
 
 
-@contextmanager
-def stand_on_servers(keys: dict[str, str]) -> Iterator[tuple[Endpoints, StandProcess, Path]]:
-    """Private servers with topics and tables, and the gateway's process on them."""
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home:
-        folder = Path(home)
-        folder.chmod(0o755)  # the account of PostgreSQL must be able to enter
-        with local_servers(folder, {"kafka", "postgres"}) as endpoints:
-            if endpoints.kafka is None or endpoints.postgres is None:
-                raise RuntimeError("the servers did not start; run: headrace doctor")
-            migrate_postgres(endpoints.postgres, datetime.now(UTC))
-            apply_topics(endpoints.kafka)
-            addresses = {
-                "HEADRACE_HOME": home,
-                "HEADRACE_KAFKA": endpoints.kafka,
-                "HEADRACE_POSTGRES": endpoints.postgres,
-            }
-            with gateway_stand(addresses, keys, folder) as gateway:
-                yield endpoints, gateway, folder
+class GatewayUse:
+    """What the gateway's process uses."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._process = psutil.Process(stage.process.pid)
+
+    @property
+    def rss_mib(self) -> float:
+        return round(self._process.memory_info().rss / 2**20, 1)
+
+    @property
+    def cpu_seconds(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
 
 
-def _upload(gateway: StandProcess, folder: Path, form: str, items: int, number: int) -> dict[str, Any]:
-    content = folder / f"{form}.jsonl"
+def _upload(stage: Stage, form: str, items: int, number: int) -> dict[str, Any]:
+    content, gateway = stage.home / f"{form}.jsonl", GatewayUse(stage)
     if not content.exists():
         content.write_text("".join(json.dumps(_item(form, each)) + "\n" for each in range(items)))
     began, cpu = time.perf_counter(), gateway.cpu_seconds
-    receipt = _curl(gateway, content)
+    receipt = _curl(stage.place, content)
     seconds = time.perf_counter() - began
     if (receipt.get("state"), receipt.get("accepted")) != ("sealed", items):
         raise RuntimeError(f"the upload was not taken in: {receipt.get('code') or receipt.get('rejections', [])[:3]}")
@@ -91,10 +83,25 @@ def _upload(gateway: StandProcess, folder: Path, form: str, items: int, number: 
     }
 
 
-def _curl(gateway: StandProcess, content: Path) -> dict[str, Any]:
-    headers = (f"Authorization: Bearer {_KEY}", "Content-Type: application/x-ndjson", f"Idempotency-Key: {uuid4()}")
+def _curl(place: GatewayPlace, content: Path) -> dict[str, Any]:
+    headers = (
+        f"Authorization: Bearer {place.key}",
+        "Content-Type: application/x-ndjson",
+        f"Idempotency-Key: {uuid4()}",
+    )
     options = [option for header in headers for option in ("-H", header)]
-    argv = ["curl", "-sS", "-X", "POST", "-T", str(content), *options, "-H", "Expect:", f"{gateway.url}/v1/bulk"]
+    argv = [
+        "curl",
+        "-sS",
+        "-X",
+        "POST",
+        "-T",
+        str(content),
+        *options,
+        "-H",
+        "Expect:",
+        f"http://{place.address}/v1/bulk",
+    ]
     done = subprocess.run(argv, capture_output=True, timeout=_UPLOAD_SECONDS, check=False)
     if done.returncode:
         raise RuntimeError(f"curl failed: {done.stderr.decode(errors='replace')[:200]}")

@@ -75,6 +75,8 @@ class Load:
     """Why records were not accepted."""
     strangers: int = 0
     """Accepted records that are no requests: each must become a dead letter."""
+    guests: list[str] = field(default_factory=list)
+    """Tenants beside the two, whose requests came another way."""
     began_at: float = 0.0
     """Unix time of the first record."""
 
@@ -84,8 +86,8 @@ class Load:
     _sent: int = 0
 
     @property
-    def tenants(self) -> tuple[str, str]:
-        return self.tenant, f"{self.tenant}-neighbour"
+    def tenants(self) -> tuple[str, ...]:
+        return self.tenant, f"{self.tenant}-neighbour", *self.guests
 
     def start(self) -> None:
         """Begin to publish, in a thread of its own."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 _PIECES: Final = 100
@@ -14,12 +15,16 @@ _AGAIN_SECONDS: Final = 0.5
 
 
 class PatientUpload:
-    """Uploads in a thread of its own, over about `seconds` unless it is cut; then again, whole, under the same key."""
+    """Uploads to the `gateway` of `endpoints.json` in a thread of its own, over about `seconds`.
 
-    def __init__(self, address: str, key: str, items: Sequence[dict[str, Any]], seconds: float) -> None:
-        self._address = address
+    When it is cut it is sent again, whole, under the same key.
+    """
+
+    def __init__(self, gateway: str, items: Sequence[dict[str, Any]], seconds: float) -> None:
+        parts = urlsplit(gateway)
+        self._address = f"{parts.hostname}:{parts.port}"
         self._headers = {
-            "Authorization": f"Bearer {key}",
+            "Authorization": f"Bearer {parts.password}",
             "Content-Type": "application/x-ndjson",
             "Idempotency-Key": str(uuid4()),
         }
@@ -56,16 +61,21 @@ class PatientUpload:
 
     def _insist(self) -> None:
         while not self._stopping.is_set():
-            self.attempts += 1
-            wait_seconds = _AGAIN_SECONDS
             try:
-                status, answer = self._ask("POST", "/v1/bulk", self._paced())
+                if self._may_begin():
+                    self.attempts += 1
+                    status, answer = self._ask("POST", "/v1/bulk", self._paced())
+                    if status == http.HTTPStatus.ACCEPTED:
+                        self.receipt = answer
+                        return
             except (OSError, http.client.HTTPException, ValueError):
-                status, answer = 0, {}  # the gateway died
-            if status == http.HTTPStatus.ACCEPTED:
-                self.receipt = answer
-                return
-            self._stopping.wait(wait_seconds)
+                self.sent_share = 0.0  # the gateway died
+            self._stopping.wait(_AGAIN_SECONDS)
+
+    def _may_begin(self) -> bool:
+        """Whether the gateway is there and takes no earlier attempt for alive: else it would refuse what is sent."""
+        status, answer = self._ask("GET", "/v1/bulk?limit=1")
+        return status == http.HTTPStatus.OK and all(job["state"] != "uploading" for job in answer["jobs"])
 
     def _paced(self) -> Iterator[bytes]:
         for number, piece in enumerate(self._pieces, 1):

@@ -24,6 +24,8 @@ class BenchName(StrEnum):
     limits = "limits"
     fairness = "fairness"
     gateway = "gateway"
+    gateway_bulk = "gateway-bulk"
+    gateway_streams = "gateway-streams"
     all = "all"
 
 
@@ -54,7 +56,7 @@ def bench(
 def _measured(name: BenchName, rounds: int, minutes: float) -> "Report":
     from rich.console import Console
 
-    from ops.bench import fairness, fleet, gateway, hits, limits, sinks, slow_model
+    from ops.bench import fairness, fleet, gateway, gateway_bulk, gateway_sse, hits, limits, sinks, slow_model
     from ops.bench.report import Report
 
     runs: dict[BenchName, Callable[[int], Report]] = {
@@ -66,6 +68,8 @@ def _measured(name: BenchName, rounds: int, minutes: float) -> "Report":
         BenchName.limits: lambda rounds: limits.run(rounds, limits.Size(minutes=minutes)),
         BenchName.fairness: lambda rounds: fairness.run(rounds, fairness.Size(seconds=60 * minutes)),
         BenchName.gateway: gateway.run,
+        BenchName.gateway_bulk: gateway_bulk.run,
+        BenchName.gateway_streams: lambda _: gateway_sse.run(),
     }
     with Console(stderr=True).status(f"measuring {name}, {rounds} rounds"):
         return runs[name](rounds)

@@ -129,6 +129,10 @@ class JobEnds(Protocol):
         ...
 
 
+class JobStore(JobBook, JobShelf, JobEnds, Protocol):
+    """All that is kept of jobs, as one store has it."""
+
+
 class JobLines(Protocol):
     """The lines of a job as the sinks have written them. Every method raises JobsUnavailableError."""
 
@@ -139,3 +143,17 @@ class JobLines(Protocol):
     async def results(self, tenant: str, job: UUID, after: UUID | None, limit: int) -> Sequence[tuple[UUID, bytes]]:
         """Lines that have ended, in their order, each as JSON; behind that line."""
         ...
+
+
+class NoLines:
+    """Lines that no sink has written yet."""
+
+    async def tally(self, tenant: str, job: UUID) -> Sequence[Tally]:
+        """See JobLines."""
+        del tenant, job
+        return ()
+
+    async def results(self, tenant: str, job: UUID, after: UUID | None, limit: int) -> Sequence[tuple[UUID, bytes]]:
+        """See JobLines."""
+        del tenant, job, after, limit
+        return ()

@@ -1,8 +1,14 @@
-"""One item of an upload: a record that may be published, or why not."""
+"""One item of an upload: a record that may be published, or why not.
 
-from datetime import datetime
-from typing import Final
+An item that is plain is taken on a short way: the fields that we give are written before its own, and what is published
+is checked as the worker will check it, bytes and all. Whatever that refuses, or may hide a field of ours, is
+read the long way, which finds the words for it.
+"""
+
+from typing import Final, NamedTuple
 from uuid import UUID
+
+from pydantic import ValidationError
 
 from producers.building import InvalidRequestError, check_template, request_from
 from producers.bulk import fields_of
@@ -10,12 +16,19 @@ from producers.bulk_split import RawItem
 from producers.gateway.callers import Caller
 from producers.gateway.ids import SignedIds
 from producers.uuid7 import time_of
-from schemas.codec import encode_request
+from schemas.codec import request_record
 from schemas.record import OutgoingRecord
 from schemas.request import PromptRequest
 from schemas.topics import BULK_REQUESTS, MAX_VALUE_BYTES
 
 _OURS: Final = frozenset({"request_id", "tenant", "accepted_at"})
+
+
+class CheckedItem(NamedTuple):
+    """A request and the record of it on the bulk lane."""
+
+    request: PromptRequest
+    record: OutgoingRecord
 
 
 class ItemCheck:
@@ -30,30 +43,51 @@ class ItemCheck:
         self._tenant = caller.tenant
         self._allowed_models = caller.allowed_models
         self._default_model = default_model
-        self._accepted_at: datetime = time_of(job)
+        self._accepted_at = time_of(job)
+        self._accepted_at_text = self._accepted_at.isoformat()
 
-    def request(self, number: int, item: RawItem) -> PromptRequest | str:
-        """The request of the job's item of that number, or why there is none."""
-        fields = fields_of(item)
-        if isinstance(fields, str):
-            return fields
-        if not _OURS.isdisjoint(fields):
-            return f"{', '.join(sorted(_OURS & fields.keys()))}: given by the gateway, leave it out"
-        ours = {"request_id": self._line(number), "tenant": self._tenant, "accepted_at": self._accepted_at}
+    def checked(self, number: int, item: RawItem) -> CheckedItem | str:
+        """The job's item of that number, or why it is refused."""
+        identity = self._line(number)
+        plain = self._plain(identity, item.raw) if item.fields is None else None
+        found = plain or self._any(identity, item)
+        if isinstance(found, str):
+            return found
+        request, value = found
         try:
-            request = request_from({**fields, **ours})
             check_template(request)
         except InvalidRequestError as error:
             return str(error)
         allowed = self._allowed_models
         if allowed is not None and (request.model or self._default_model) not in allowed:
             return "model: the API key does not allow it"
-        return request
+        if len(value) > MAX_VALUE_BYTES:
+            return f"the request has {len(value)} bytes, the limit is {MAX_VALUE_BYTES}"
+        digits = identity.hex
+        trace = f"00-{digits}-{digits[16:]}-01"
+        return CheckedItem(request, request_record(request, BULK_REQUESTS, value, self._accepted_at_text, trace))
 
+    def _plain(self, identity: UUID, raw: bytes) -> tuple[PromptRequest, bytes] | None:
+        if raw[:1] != b"{" or b'"request_id"' in raw or b'"tenant"' in raw or b'"accepted_at"' in raw:
+            return None
+        if b"\\u00" in raw:  # an escape that may spell one of them
+            return None
+        ours = f'{{"request_id":"{identity}","tenant":"{self._tenant}","accepted_at":"{self._accepted_at_text}",'
+        value = ours.encode() + raw[1:]
+        try:
+            return PromptRequest.model_validate_json(value), value
+        except ValidationError:
+            return None
 
-def record_of(request: PromptRequest) -> OutgoingRecord | str:
-    """Its record on the bulk lane, or why it cannot be published."""
-    digits = request.request_id.hex
-    record = encode_request(request, BULK_REQUESTS, f"00-{digits}-{digits[16:]}-01")
-    size = len(record.value or b"")
-    return record if size <= MAX_VALUE_BYTES else f"the request has {size} bytes, the limit is {MAX_VALUE_BYTES}"
+    def _any(self, identity: UUID, item: RawItem) -> tuple[PromptRequest, bytes] | str:
+        fields = fields_of(item)
+        if isinstance(fields, str):
+            return fields
+        if not _OURS.isdisjoint(fields):
+            return f"{', '.join(sorted(_OURS & fields.keys()))}: given by the gateway, leave it out"
+        ours = {"request_id": identity, "tenant": self._tenant, "accepted_at": self._accepted_at}
+        try:
+            request = request_from({**fields, **ours})
+        except InvalidRequestError as error:
+            return str(error)
+        return request, request.model_dump_json(exclude_none=True).encode()

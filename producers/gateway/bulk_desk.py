@@ -90,26 +90,25 @@ class BulkDesk:
         except JobsUnavailableError:
             raise jobs_away() from None
 
-    async def verdicts(self, tenant: str, job: UUID, status: str, after_item: int, limit: int) -> list[Json]:
+    async def verdicts(self, tenant: str, job: UUID, status: str, after_item: int, limit: int) -> Json:
         """The verdict of each item behind that one: the id it was accepted under, or why it was refused."""
         found = await self.job(tenant, job)
         refused = await self._rejections(tenant, job, after_item, limit)
+        is_full = len(refused) == limit
         if status == "rejected":
-            return [{"status": "rejected", **each._asdict()} for each in refused]
+            return {"lines": [_refused(each) for each in refused], "next": refused[-1].item if is_full else None}
         by_item = {each.item: each for each in refused}
         # Behind the last of a full page of refusals there may be more of them.
-        last = refused[-1].item if len(refused) == limit else found.items
+        last = refused[-1].item if is_full else found.items
         told: list[Json] = []
-        for item in range(after_item + 1, min(last, found.items) + 1):
-            if len(told) == limit:
-                break
-            if item in by_item:
-                if status == "all":
-                    told.append({"status": "rejected", **by_item[item]._asdict()})
-            else:
-                identity = self._ports.ids.line(tenant, job, item)
-                told.append({"status": "accepted", "item": item, "request_id": str(identity)})
-        return told
+        line, item = self._ports.ids.numbering(tenant, job), after_item
+        while item < last and len(told) < limit:
+            item += 1
+            if item not in by_item:
+                told.append({"status": "accepted", "item": item, "request_id": str(line(item))})
+            elif status == "all":
+                told.append(_refused(by_item[item]))
+        return {"lines": told, "next": item if item < found.items else None}
 
     async def results(self, tenant: str, job: UUID) -> AsyncIterator[bytes]:
         """All lines that have ended, in their order, a page at a time. Raises Problem before the first."""
@@ -170,6 +169,10 @@ class BulkDesk:
         except JobsUnavailableError:
             self._tallies.pop(job, None)
             raise
+
+
+def _refused(rejected: RejectedItem) -> Json:
+    return {"status": "rejected", **rejected._asdict()}
 
 
 def summary_of(job: Job) -> Json:

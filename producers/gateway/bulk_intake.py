@@ -24,7 +24,7 @@ from producers.gateway.bulk_book import (
     Progress,
     RejectedItem,
 )
-from producers.gateway.bulk_check import ItemCheck, record_of
+from producers.gateway.bulk_check import ItemCheck
 from producers.gateway.bulk_lots import Lot, TooManyItemsError, lots_in
 from producers.gateway.bulk_problems import (
     broker_silent,
@@ -202,17 +202,17 @@ class _Taking:
     ) -> list[OutgoingRecord]:
         records: list[OutgoingRecord] = []
         for number, item in enumerate(items, first):
-            request = self._check.request(number, item)
-            made: OutgoingRecord | str = request if isinstance(request, str) else record_of(request)
-            if isinstance(request, PromptRequest):
+            checked = self._check.checked(number, item)
+            if not isinstance(checked, str):
+                request = checked.request
                 who = (request.department, request.user_id, request.application)
                 if who not in self._budget_verdicts:
                     self._budget_verdicts[who] = await self._over_budget(request)
-                made = self._budget_verdicts[who] or made
-            if isinstance(made, str):
-                rejections.append(RejectedItem(number, item.line, made))
+                checked = self._budget_verdicts[who] or checked
+            if isinstance(checked, str):
+                rejections.append(RejectedItem(number, item.line, checked))
             else:
-                records.append(made)
+                records.append(checked.record)
         return records
 
     async def _over_budget(self, request: PromptRequest) -> str | None:

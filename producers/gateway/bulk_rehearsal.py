@@ -5,11 +5,9 @@ from uuid import UUID
 
 from producers.bulk_split import BulkFileError
 from producers.gateway.bulk_book import RejectedItem
-from producers.gateway.bulk_check import record_of
 from producers.gateway.bulk_intake import BulkIntake, Upload
 from producers.gateway.bulk_lots import TooManyItemsError, lots_in
 from producers.gateway.bulk_problems import too_many, unreadable
-from schemas.request import PromptRequest
 
 FIRST_REJECTIONS = 1000
 
@@ -23,12 +21,11 @@ async def rehearsed(intake: BulkIntake, upload: Upload) -> dict[str, Any]:
         async for lot in lots_in(upload.content, upload.splitter):
             items = lot.last
             for number, item in enumerate(lot.items, lot.first):
-                request = check.request(number, item)
-                reason = record_of(request) if isinstance(request, PromptRequest) else request
-                if isinstance(reason, str):
+                checked = check.checked(number, item)
+                if isinstance(checked, str):
                     rejected += 1
                     if len(first) < FIRST_REJECTIONS:
-                        first.append(RejectedItem(number, item.line, reason))
+                        first.append(RejectedItem(number, item.line, checked))
     except BulkFileError as error:
         raise unreadable(str(error), None) from None
     except TooManyItemsError:

@@ -5,19 +5,20 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from producers.bulk_split import CsvRows, JsonArray, JsonLines, Splitter
+from producers.gateway.answers import address_of, answered, json_answer, refused_to_callers
 from producers.gateway.bulk_desk import BulkDesk
+from producers.gateway.bulk_documents import JobPage, JobReceipt, JobStatus, RehearsedUpload, VerdictPage
 from producers.gateway.bulk_intake import BulkIntake, Upload
 from producers.gateway.bulk_rehearsal import rehearsed
 from producers.gateway.callers import Caller, KeyRing
 from producers.gateway.entrance import lets_in
 from producers.gateway.problems import Problem
 from producers.gateway.quotas import Quotas
+from producers.gateway.streaming import Streamed
 
 _SPLITTERS: Final[dict[str, type[Splitter]]] = {
     "application/x-ndjson": JsonLines,
@@ -30,66 +31,102 @@ _NDJSON: Final = "application/x-ndjson"
 MOST_BYTES: Final = 2 * 1024 * 1024 * 1024
 _LONGEST_CLIENT_KEY: Final = 255
 
-Number = Annotated[int, Query(ge=0, le=100_000)]
-Limit = Annotated[int, Query(ge=1, le=1000)]
+_Item = Annotated[int, Query(ge=0, le=100_000)]
+_Limit = Annotated[int, Query(ge=1, le=1000)]
+
+_TEXT: Final[dict[str, Any]] = {"schema": {"type": "string"}}
+_CONTENT: Final[dict[str, Any]] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "The same key and content go on with an upload that was cut.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": _LONGEST_CLIENT_KEY},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-ndjson": _TEXT,
+            "application/json": {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/RequestBody"}}},
+            "text/csv": _TEXT,
+        },
+    },
+}
+_UPLOADED: Final = {
+    200: answered("The verdicts it would get, with `dry_run`.", RehearsedUpload),
+    202: answered("The broker has every item that is a request.", JobReceipt),
+    **refused_to_callers(409, 413, 415, 422),
+}
+_LINES: Final = {200: {"description": "One line each.", "content": {_NDJSON: _TEXT}}, **refused_to_callers(404)}
 
 
 def bulk_routes(intake: BulkIntake, desk: BulkDesk, keys: KeyRing, quotas: Quotas | None = None) -> APIRouter:
     """The routes under /v1/bulk."""
     routes = APIRouter(prefix="/v1/bulk", tags=["bulk"])
     # An upload counts its lots itself.
-    uploads, cancels = Depends(lets_in(keys, "submit")), Depends(lets_in(keys, "submit", quotas=quotas))
-    reads = Depends(lets_in(keys, "read", quotas=quotas))
+    cancels = Depends(lets_in(keys, "submit", quotas=quotas))
+    _add_uploads(routes, intake, desk, Depends(lets_in(keys, "submit")), cancels)
+    _add_readings(routes, desk, Depends(lets_in(keys, "read", quotas=quotas)))
+    return routes
 
-    @routes.post("", status_code=202)
-    async def upload(request: Request, caller: Annotated[Caller, uploads], dry_run: bool = False) -> Response:
+
+def _add_uploads(routes: APIRouter, intake: BulkIntake, desk: BulkDesk, submits: Any, cancels: Any) -> None:
+    @routes.post("", status_code=202, responses=_UPLOADED, openapi_extra=_CONTENT, operation_id="upload_bulk")
+    async def upload(request: Request, caller: Annotated[Caller, submits], dry_run: bool = False) -> Response:
         """Up to 100,000 requests as NDJSON, a JSON array or CSV; the same Idempotency-Key goes on with a cut upload."""
-        sent = Upload(caller, _content(request), _splitter(request), _client_key(request), _address(request))
+        sent = Upload(caller, _content(request), _splitter(request), _client_key(request), address_of(request))
         try:
             if dry_run:
-                return _json(await rehearsed(intake, sent))
+                return json_answer(await rehearsed(intake, sent))
             job = await intake.take(sent)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody is there to read it
-        return _json(await desk.receipt(caller.tenant, job), 202, {"Location": f"/v1/bulk/{job}"})
+        return json_answer(await desk.receipt(caller.tenant, job), 202, {"Location": f"/v1/bulk/{job}"})
 
-    @routes.get("")
-    async def jobs(caller: Annotated[Caller, reads], before: UUID | None = None, limit: Limit = 100) -> Response:
-        """The newest first; `next` is what to give as `before` for the ones behind."""
+    cancelling = {202: answered("It takes no more lines.", JobStatus), **refused_to_callers(404)}
+
+    @routes.delete("/{job}", status_code=202, responses=cancelling, operation_id="cancel_bulk")
+    async def cancel(job: UUID, caller: Annotated[Caller, cancels]) -> Response:
+        """Take no more lines; those that have no result yet end as cancelled."""
+        await desk.cancel(caller.tenant, job, f"key {caller.key_id}")
+        return json_answer(await desk.status(caller.tenant, job), 202)
+
+
+def _add_readings(routes: APIRouter, desk: BulkDesk, reads: Any) -> None:
+    paged = {200: answered("The newest first.", JobPage), **refused_to_callers()}
+
+    @routes.get("", responses=paged, operation_id="list_bulk")
+    async def jobs(caller: Annotated[Caller, reads], before: UUID | None = None, limit: _Limit = 100) -> Response:
+        """The tenant's jobs; `next` is what to give as `before` for the ones behind."""
         page = await desk.page(caller.tenant, before, limit)
-        return _json({"jobs": page, "next": page[-1]["id"] if len(page) == limit else None})
+        return json_answer({"jobs": page, "next": page[-1]["id"] if len(page) == limit else None})
 
-    @routes.get("/{job}")
+    known = {200: answered("How it stands; not older than a second.", JobStatus), **refused_to_callers(404)}
+
+    @routes.get("/{job}", responses=known, operation_id="get_bulk")
     async def status(job: UUID, caller: Annotated[Caller, reads]) -> Response:
         """Counts, percent, rate, time left, cost, and what failed for which reason."""
-        return _json(await desk.status(caller.tenant, job))
+        return json_answer(await desk.status(caller.tenant, job))
 
-    @routes.get("/{job}/lines")
+    verdicts = {200: answered("In the order of the items.", VerdictPage), **refused_to_callers(404)}
+
+    @routes.get("/{job}/lines", responses=verdicts, operation_id="get_bulk_lines")
     async def lines(
         job: UUID,
         caller: Annotated[Caller, reads],
         status: Literal["all", "accepted", "rejected"] = "all",
-        after: Number = 0,
-        limit: Limit = 1000,
+        after: _Item = 0,
+        limit: _Limit = 1000,
     ) -> Response:
         """The verdict of each item behind `after`: an id, or the reason it was refused."""
-        told = await desk.verdicts(caller.tenant, job, status, after, limit)
-        return _json({"lines": told, "next": told[-1]["item"] if len(told) == limit else None})
+        return json_answer(await desk.verdicts(caller.tenant, job, status, after, limit))
 
-    @routes.get("/{job}/results")
+    @routes.get("/{job}/results", responses=_LINES, operation_id="get_bulk_results")
     async def results(job: UUID, caller: Annotated[Caller, reads]) -> Response:
         """The lines that have ended, in their order, as NDJSON."""
         pages = await desk.results(caller.tenant, job)
-        headers = {"Content-Disposition": f'attachment; filename="{job}.ndjson"'}
-        return StreamingResponse(pages, media_type=_NDJSON, headers=headers)
-
-    @routes.delete("/{job}", status_code=202)
-    async def cancel(job: UUID, caller: Annotated[Caller, cancels]) -> Response:
-        """Take no more lines; those that have no result yet end as cancelled."""
-        await desk.cancel(caller.tenant, job, f"key {caller.key_id}")
-        return _json(await desk.status(caller.tenant, job), 202)
-
-    return routes
+        return Streamed(pages, _NDJSON, {"Content-Disposition": f'attachment; filename="{job}.ndjson"'})
 
 
 def _splitter(request: Request) -> Splitter:
@@ -119,11 +156,3 @@ def _client_key(request: Request) -> bytes | None:
         detail = f"an Idempotency-Key has 1 to {_LONGEST_CLIENT_KEY} characters"
         raise Problem(400, "invalid_idempotency_key", detail, "Send a shorter one, a UUID for example.")
     return hashlib.sha256(b"bulk\0" + key.encode(errors="surrogateescape")).digest()
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client is not None else ""
-
-
-def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(body, default=str), status, headers, "application/json")

@@ -52,3 +52,12 @@ class ResultFeed(Protocol):
         Raises InvalidPositionError, PositionGoneError, FeedUnavailableError.
         """
         ...
+
+
+class NoFeed:
+    """Nothing can be followed."""
+
+    async def subscribe(self, tenant: str, wanted: Wanted, last_event_id: str | None) -> AsyncIterator[bytes]:
+        """See ResultFeed."""
+        del tenant, wanted, last_event_id
+        raise FeedUnavailableError

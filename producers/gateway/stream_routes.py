@@ -7,8 +7,8 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Query, Response
-from fastapi.responses import StreamingResponse
 
+from producers.gateway.answers import refused_to_callers
 from producers.gateway.callers import Caller, KeyRing
 from producers.gateway.entrance import lets_in
 from producers.gateway.feed import (
@@ -21,11 +21,18 @@ from producers.gateway.feed import (
 from producers.gateway.problems import Problem
 from producers.gateway.quotas import Quotas
 from producers.gateway.sse import EVENT_STREAM, HEARTBEAT_SECONDS, STREAM_HEADERS, frame, heartbeat
+from producers.gateway.streaming import Streamed
 from producers.gateway.waiting import ResultWaiter
 
 _LOOK_SECONDS: Final = 1.0
 _ENDED: Final = frozenset({"completed", "failed", "rejected", "expired", "cancelled"})
 _MOST_LABELS: Final = 16
+_STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Events, until either side ends them.",
+        "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+    }
+}
 
 Status = Literal["completed", "failed", "rejected", "expired", "cancelled"]
 Text = Annotated[str | None, Query(max_length=128)]
@@ -48,7 +55,7 @@ def stream_routes(
     routes = APIRouter(tags=["streams"])
     reads = Depends(lets_in(keys, "read", quotas=quotas))
 
-    @routes.get("/v1/results/stream")
+    @routes.get("/v1/results/stream", responses=_STREAM | refused_to_callers(410), operation_id="stream_results")
     async def results(
         caller: Annotated[Caller, reads],
         label: Labels = [],  # noqa: B006 - FastAPI copies it
@@ -70,7 +77,13 @@ def stream_routes(
             raise _unavailable() from None
         return _stream(frames)
 
-    @routes.get("/v1/requests/{request_id}/events")
+    ended = {204: {"description": "The client has seen the end."}}
+
+    @routes.get(
+        "/v1/requests/{request_id}/events",
+        responses=_STREAM | ended | refused_to_callers(404),
+        operation_id="stream_request",
+    )
     async def events(request_id: UUID, caller: Annotated[Caller, reads], last_event_id: LastEventId = None) -> Response:
         """Each change of the request's status, to its end. A client that has seen the end is told not to come again."""
         status = str((await source.status(caller.tenant, request_id))["status"])
@@ -123,7 +136,7 @@ def _labels(given: list[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _stream(frames: AsyncIterator[bytes]) -> Response:
-    return StreamingResponse(frames, media_type=EVENT_STREAM, headers=STREAM_HEADERS)
+    return Streamed(frames, EVENT_STREAM, STREAM_HEADERS)
 
 
 def _invalid() -> Problem:

@@ -1,6 +1,7 @@
 """`LiveFeed`: one gateway copy's results for those who wait for one and those who follow them all."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -21,7 +22,9 @@ from streams.feed.positions import EventIds, Position, furthest, reaches
 from streams.feed.subscriber import Frames, Subscriber
 
 MOST_SUBSCRIBERS: Final = 4000
-"""On one copy; each costs some 20 kB and its share of every event."""
+"""On one copy."""
+MOST_OF_A_TENANT: Final = 2500
+"""So that no tenant takes every place."""
 
 
 class LiveFeed:
@@ -32,12 +35,12 @@ class LiveFeed:
         self._ids = ids
         self._past = past
         self._most_subscribers = most_subscribers
-        self._open = 0
+        self._open: Counter[str] = Counter()
 
     @property
     def subscribers(self) -> int:
         """Streams that are open."""
-        return self._open
+        return self._open.total()
 
     @contextmanager
     def expecting(self, tenant: str, request_id: UUID) -> Iterator[Expected]:
@@ -47,7 +50,8 @@ class LiveFeed:
 
     async def subscribe(self, tenant: str, wanted: Wanted, last_event_id: str | None) -> AsyncIterator[bytes]:
         """See ResultFeed."""
-        if not self._hub.ring.head or self._open >= self._most_subscribers:
+        is_full = self.subscribers >= self._most_subscribers or self._open[tenant] >= MOST_OF_A_TENANT
+        if is_full or not self._hub.ring.head:
             raise FeedUnavailableError
         if last_event_id is None:
             position = self._hub.ring.head
@@ -68,7 +72,7 @@ class LiveFeed:
             raise PositionGoneError
 
     async def _stream(self, tenant: str, wanted: Wanted, position: Position) -> AsyncIterator[bytes]:
-        self._open += 1
+        self._open[tenant] += 1
         try:
             yield opening(self._ids.encode(tenant, position))
             while not self._hub.ring.covers(position):
@@ -86,7 +90,9 @@ class LiveFeed:
         except FeedUnavailableError:
             yield _come_again("unavailable")
         finally:
-            self._open -= 1
+            self._open[tenant] -= 1
+            if not self._open[tenant]:
+                del self._open[tenant]
 
     async def _older(self, tenant: str, position: Position) -> Piece:
         piece = await self._past.read(tenant, position, furthest(position, self._hub.ring.head))

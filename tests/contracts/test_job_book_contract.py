@@ -11,10 +11,8 @@ from psycopg_pool import AsyncConnectionPool
 from ops.migrations.apply import migrate_postgres
 from producers.gateway.bulk_book import (
     Held,
-    JobBook,
     JobBusyError,
-    JobEnds,
-    JobShelf,
+    JobStore,
     JobsUnavailableError,
     Progress,
     RejectedItem,
@@ -27,19 +25,15 @@ REFUSED = (RejectedItem(3, 4, "messages: missing"), RejectedItem(9, 11, "not val
 SOME = Progress(1000, 998, 2, b"digest of a thousand", REFUSED)
 
 
-class Book(JobBook, JobShelf, JobEnds):
-    """All that is kept of jobs, as one."""
-
-
 @pytest.fixture(params=["memory", "postgres"])
-async def book(request: pytest.FixtureRequest) -> AsyncIterator[Book]:
+async def book(request: pytest.FixtureRequest) -> AsyncIterator[JobStore]:
     if request.param == "memory":
-        yield MemoryJobs(time.monotonic)  # type: ignore[misc]
+        yield MemoryJobs(time.monotonic)
         return
     dsn = request.getfixturevalue("postgres_dsn")
     migrate_postgres(dsn, datetime.now(UTC))
     async with AsyncConnectionPool(dsn, min_size=1, max_size=2, kwargs={"prepare_threshold": None}) as pool:
-        yield PostgresJobs(pool)  # type: ignore[misc]
+        yield PostgresJobs(pool)
 
 
 @pytest.fixture
@@ -47,20 +41,20 @@ def tenant() -> str:
     return f"t-{uuid4().hex[:12]}"
 
 
-async def cut_upload(book: Book, tenant: str, key: bytes) -> Held:
+async def cut_upload(book: JobStore, tenant: str, key: bytes) -> Held:
     held = await book.begin(tenant, uuid7(), key)
     assert await book.advance(held, SOME)
     await book.release(held)
     return held
 
 
-async def test_a_new_job_has_nothing_in_it_and_is_uploading(book: Book, tenant: str) -> None:
+async def test_a_new_job_has_nothing_in_it_and_is_uploading(book: JobStore, tenant: str) -> None:
     held = await book.begin(tenant, uuid7(), None)
     assert (held.is_new, held.job.state, held.job.items, held.job.is_uploading) == (True, "open", 0, True)
     assert await book.find(tenant, held.job.job) is not None
 
 
-async def test_while_an_upload_is_alive_no_other_takes_its_key(book: Book, tenant: str) -> None:
+async def test_while_an_upload_is_alive_no_other_takes_its_key(book: JobStore, tenant: str) -> None:
     held = await book.begin(tenant, uuid7(), b"key")
     with pytest.raises(JobBusyError) as busy:
         await book.begin(tenant, uuid7(), b"key")
@@ -68,7 +62,7 @@ async def test_while_an_upload_is_alive_no_other_takes_its_key(book: Book, tenan
     assert busy.value.retry_after_seconds > 0
 
 
-async def test_a_cut_upload_goes_on_where_it_was_written_down(book: Book, tenant: str) -> None:
+async def test_a_cut_upload_goes_on_where_it_was_written_down(book: JobStore, tenant: str) -> None:
     first = await cut_upload(book, tenant, b"key")
     again = await book.begin(tenant, uuid7(), b"key")
     assert again.job.job == first.job.job
@@ -76,7 +70,7 @@ async def test_a_cut_upload_goes_on_where_it_was_written_down(book: Book, tenant
     assert (again.job.items, again.job.accepted, again.job.rejected, again.job.content) == SOME[:4]
 
 
-async def test_who_was_taken_over_writes_nothing_down_any_more(book: Book, tenant: str) -> None:
+async def test_who_was_taken_over_writes_nothing_down_any_more(book: JobStore, tenant: str) -> None:
     first = await cut_upload(book, tenant, b"key")
     again = await book.begin(tenant, uuid7(), b"key")
     assert not await book.advance(first, SOME._replace(items=2000))
@@ -87,7 +81,7 @@ async def test_who_was_taken_over_writes_nothing_down_any_more(book: Book, tenan
     assert (found.items, found.is_uploading) == (1000, True)
 
 
-async def test_a_sealed_job_is_found_under_its_key_and_stays_as_it_is(book: Book, tenant: str) -> None:
+async def test_a_sealed_job_is_found_under_its_key_and_stays_as_it_is(book: JobStore, tenant: str) -> None:
     held = await book.begin(tenant, uuid7(), b"key")
     assert await book.advance(held, SOME._replace(sealed=True))
     again = await book.begin(tenant, uuid7(), b"key")
@@ -96,7 +90,7 @@ async def test_a_sealed_job_is_found_under_its_key_and_stays_as_it_is(book: Book
     assert not await book.advance(held, SOME)
 
 
-async def test_two_tenants_with_the_same_key_have_a_job_each(book: Book, tenant: str) -> None:
+async def test_two_tenants_with_the_same_key_have_a_job_each(book: JobStore, tenant: str) -> None:
     ours, theirs = await book.begin(tenant, uuid7(), b"key"), await book.begin(f"{tenant}-2", uuid7(), b"key")
     assert ours.job.job != theirs.job.job
     assert await book.find(f"{tenant}-2", ours.job.job) is None
@@ -105,7 +99,7 @@ async def test_two_tenants_with_the_same_key_have_a_job_each(book: Book, tenant:
     assert [job.job for job in await book.page(tenant, None, 10)] == [ours.job.job]
 
 
-async def test_refused_items_are_kept_once_and_read_in_pages(book: Book, tenant: str) -> None:
+async def test_refused_items_are_kept_once_and_read_in_pages(book: JobStore, tenant: str) -> None:
     held = await book.begin(tenant, uuid7(), None)
     for _ in range(2):
         assert await book.advance(held, SOME)
@@ -114,7 +108,7 @@ async def test_refused_items_are_kept_once_and_read_in_pages(book: Book, tenant:
     assert list(await book.rejections(tenant, held.job.job, 0, 1)) == [REFUSED[0]]
 
 
-async def test_a_cancelled_job_takes_no_more_lines(book: Book, tenant: str) -> None:
+async def test_a_cancelled_job_takes_no_more_lines(book: JobStore, tenant: str) -> None:
     held = await book.begin(tenant, uuid7(), b"key")
     first, second = await book.cancel(tenant, held.job.job), await book.cancel(tenant, held.job.job)
     assert first is not None
@@ -124,7 +118,7 @@ async def test_a_cancelled_job_takes_no_more_lines(book: Book, tenant: str) -> N
     assert (await book.begin(tenant, uuid7(), b"key")).job.state == "cancelled"
 
 
-async def test_jobs_are_listed_newest_first_in_pages(book: Book, tenant: str) -> None:
+async def test_jobs_are_listed_newest_first_in_pages(book: JobStore, tenant: str) -> None:
     made: list[UUID] = [uuid7(1_000_000 + number) for number in range(5)]
     for job in made:
         await book.begin(tenant, job, None)

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from ops.bench import gateway, wrk
+from ops.bench import gateway, gateway_bulk, gateway_sse, wrk
 from ops.bench.fleet import run_fleet
 from ops.bench.hits import Size, run
 
@@ -38,3 +38,14 @@ def test_gateway_is_measured_without_a_failed_answer() -> None:
     assert values["gateway_failed_answers"] == 0
     assert values["gateway_submit_per_second"] > 0
     assert values["gateway_status_p99_ms"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_bulk_uploads_and_streams_are_measured_whole() -> None:
+    bulk = gateway_bulk.run(1, gateway_bulk.Size(items=3000))
+    assert [row["items"] for row in bulk.rows] == [3000, 3000]
+    assert bulk.bars[0].value > 0
+    streams = gateway_sse.run(gateway_sse.Size(subscribers=40, results=5, pace_per_second=50))
+    assert streams.ok
+    assert streams.rows[0]["deliveries"] == 200

@@ -19,6 +19,7 @@ from ops.migrations.apply import migrate_postgres
 from ops.topics import apply_topics
 from producers.gateway.app import gateway_app
 from producers.gateway.bulk_book import LEASE_SECONDS, Held, Progress
+from producers.gateway.bulk_desk import BulkDesk, DeskPorts
 from producers.gateway.bulk_intake import BulkIntake, IntakePorts
 from producers.gateway.bulk_routes import bulk_routes
 from producers.gateway.callers import Caller, KeyId
@@ -29,7 +30,7 @@ from schemas.codec import decode_cancel, decode_request
 from schemas.record import OutgoingRecord, Record
 from schemas.topics import BULK_REQUESTS, CONTROL
 from streams.bulk_jobs.postgres_jobs import PostgresJobs
-from streams.feed_wiring import bulk_desk
+from streams.bulk_jobs.postgres_lines import PostgresLines
 from streams.sinks.postgres_store import PostgresStore
 from tests.gateway import serving
 from tests.kafka_reading import end_offsets, read_from
@@ -87,7 +88,8 @@ async def front(kafka: str, postgres_dsn: str) -> AsyncIterator[Front]:
     tenant = f"t-{uuid4().hex[:12]}"
     async with AsyncConnectionPool(postgres_dsn, min_size=1, max_size=4, kwargs={"prepare_threshold": None}) as pool:
         intake = BulkIntake(IntakePorts(IDS, PostgresJobs(pool), publisher, "claude-haiku-5-5"))
-        desk = bulk_desk(pool, IDS, publisher, lambda: datetime.now(UTC))
+        jobs, lines_of_jobs = PostgresJobs(pool), PostgresLines(pool)
+        desk = BulkDesk(DeskPorts(IDS, jobs, jobs, lines_of_jobs, publisher, lambda: datetime.now(UTC)))
         async with (
             serving(gateway_app([bulk_routes(intake, desk, Keys())])) as url,
             httpx2.AsyncClient(base_url=url, headers={"authorization": f"Bearer {tenant}"}, timeout=60) as client,

@@ -112,8 +112,8 @@ async def _cut_and_sent_again(items: int, cuts: list[tuple[int | None, int | Non
         try:
             jobs.add(await desk.upload(pieces(content, size, cut_at)))
         except (CutError, Problem):
-            (job,) = await desk.book.page("acme", None, 9)
-            jobs.add(job.job)
+            (cut,) = await desk.book.page("acme", None, 9)
+            jobs.add(cut.job)
     desk.publisher.left = 10**9
     jobs.add(await desk.upload(pieces(content, size)))
     (job_id,) = jobs

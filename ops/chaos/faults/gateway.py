@@ -1,22 +1,17 @@
 """The gateway dies while it takes work in."""
 
 import time
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from ops.bench.gateway_process import STAND_STOP, stand_command
 from ops.chaos.fault import Fault
 from ops.chaos.load import Accepted, Load, LoadShape
 from ops.chaos.stage import Stage, StageError
 from ops.chaos.uploads import PatientUpload
 from ops.chaos.verdict import Expectation
-from ops.local.home import Home
-from ops.local.part import Part
-from ops.local.plan import Plan, Step
-from ops.local.ports import LOOPBACK, accepts_connections, choose_port
 from schemas.request import PromptRequest
 from schemas.topics import BULK_REQUESTS
+from streams.gateway.local_keys import LOCAL_TENANT
 
 _GATEWAY: Final = "gateway"
 _ITEMS: Final = 10_000
@@ -26,25 +21,13 @@ _UPLOAD_SECONDS: Final = 4.0
 _DEATHS: Final = (0.3, 0.85, 0.6)
 """Shares of each attempt after which the gateway is killed."""
 _ATTEMPT_SECONDS: Final = 60.0
-_MOST_ROUNDS: Final = 50
-
-
-def with_gateway(home: Home, plan: Plan) -> Plan:
-    """The usual stack and the gateway's bulk routes before it; each round's tenant has a key."""
-    port = choose_port()
-    address = f"{LOOPBACK}:{port}"
-    environment = next(step.work.command.environment for step in plan.steps if step.work.name == "worker-1")
-    keys = {_key_of(tenant): tenant for tenant in (f"chaos-gateway-killed-{each}" for each in range(1, _MOST_ROUNDS))}
-    command = stand_command(environment, keys, port, Path(home.root) / "gateway.json")
-    part = Part(_GATEWAY, "gateway", command, address, lambda: accepts_connections(port), STAND_STOP)
-    steps = (*plan.steps, Step(part, ("migrate", "topics")))
-    return Plan(steps, {**plan.endpoints, _GATEWAY: address}, plan.rehearsed)
 
 
 def _kill_gateway(stage: Stage, load: Load) -> None:
-    questions = [load.question(number) for number in range(_QUESTIONS)]
+    load.guests.append(LOCAL_TENANT)
+    questions = [load.question(number, LOCAL_TENANT) for number in range(_QUESTIONS)]
     items = [_item(questions[number % _QUESTIONS]) for number in range(_ITEMS)]
-    upload = PatientUpload(stage.endpoints[_GATEWAY], _key_of(load.tenant), items, _UPLOAD_SECONDS)
+    upload = PatientUpload(stage.endpoints[_GATEWAY], items, _UPLOAD_SECONDS)
     upload.start()
     try:
         for deaths, share in enumerate(_DEATHS):
@@ -75,10 +58,6 @@ def _item(question: PromptRequest) -> dict[str, Any]:
     return question.model_dump(mode="json", include={"department", "model", "max_tokens", "messages"})
 
 
-def _key_of(tenant: str) -> str:
-    return f"hr_{tenant}"
-
-
 FAULTS: Final = (
     Fault(
         "gateway-killed",
@@ -86,6 +65,7 @@ FAULTS: Final = (
         _kill_gateway,
         shape=LoadShape(requests=100, seconds=5, latency_seconds=0.1),
         expects=Expectation(lag_seconds=180),
-        plan=with_gateway,
+        settings={"gateway_waiting_limit": 1_000_000},
+        own_stage=True,
     ),
 )
