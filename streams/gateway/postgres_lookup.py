@@ -24,24 +24,17 @@ r.cache_read_tokens, r.cache_write_tokens, r.cost_usd, r.saved_usd, r.attempts, 
 r.error_message, r.answer, r.stop_reason
 """
 _FIELDS: Final = len(StoredRequest.__slots__)
-# OFFSET 0 keeps each a lookup by index of its own, whatever the planner thinks of tables it has not counted yet.
-_CALLS: Final[LiteralString] = """
-LEFT JOIN LATERAL (
-    SELECT count(*) AS calls, (array_agg(k.state ORDER BY k.sent_at DESC))[1] AS last, max(k.sent_at) AS last_sent_at
-    FROM ledger_calls k WHERE k.request_id = asked.request_id AND k.tenant = asked.tenant
-        AND coalesce(r.status, 'pending') = 'pending' OFFSET 0
-) c ON true
-"""
 _FIND: Final[LiteralString] = f"""
-SELECT {_COLUMNS}, c.calls, c.last, c.last_sent_at
-FROM unnest(%(ids)s::uuid[], %(tenants)s::text[]) WITH ORDINALITY AS asked(request_id, tenant, n)
-LEFT JOIN LATERAL (
-    SELECT * FROM requests w WHERE w.request_id = asked.request_id AND w.tenant = asked.tenant OFFSET 0
-) r ON true {_CALLS} ORDER BY asked.n
+SELECT {_COLUMNS}, f.calls, f.last, f.last_sent_at
+FROM requests_find(%(ids)s::uuid[], %(tenants)s::text[]) f CROSS JOIN LATERAL (SELECT (f.stored).*) r ORDER BY f.n
 """  # noqa: S608 - built from our own names
+# OFFSET 0 keeps each a lookup by index of its own, whatever the planner thinks of a table it has not counted yet.
 _PAGE: Final[LiteralString] = f"""
 SELECT {_COLUMNS}, c.calls, c.last, c.last_sent_at
-FROM requests r CROSS JOIN LATERAL (SELECT r.request_id, r.tenant) asked {_CALLS} WHERE r.tenant = %(tenant)s
+FROM requests r LEFT JOIN LATERAL (
+    SELECT count(*) AS calls, (array_agg(k.state ORDER BY k.sent_at DESC))[1] AS last, max(k.sent_at) AS last_sent_at
+    FROM ledger_calls k WHERE k.request_id = r.request_id AND k.tenant = r.tenant AND r.status = 'pending' OFFSET 0
+) c ON true WHERE r.tenant = %(tenant)s
 """  # noqa: S608 - the same
 _ORDER: Final[LiteralString] = " ORDER BY r.accepted_at DESC, r.request_id DESC LIMIT %(limit)s"
 
