@@ -325,6 +325,6 @@ async def test_many_workers_together_pass_no_budget_by_more_than_a_reservation(o
     assert customer.cost >= limits["tenant"], "what there is left is not refused"
     for key in keys:
         spent, at_risk, reserved = office.counters(key)
-        assert (at_risk, reserved) == (0, 0)
+        assert at_risk == reserved == 0
         assert spent < limits[key.scope] + CENT
         assert office.counters(key) == office.derived(key)
