@@ -28,22 +28,26 @@ _MOST: Final = 2**63 - 1
 
 
 def wishes_json(wishes: Sequence[Wish]) -> str:
-    return orjson.dumps(
-        [
+    """Of several wishes for one key the first is marked, for a database that has no budgets yet."""
+    seen: set[str] = set()
+    records: list[Json] = []
+    for n, wish in enumerate(wishes):
+        records.append(
             {
                 "n": n,
                 "key": wish.key,
                 "tenant": wish.tenant,
                 "request_id": wish.request_id,
+                "first": wish.key not in seen,
                 "refresh": wish.refresh,
                 "retry": wish.retry_ambiguous,
                 "department": _name(wish.department),
                 "user_id": _name(wish.user_id),
                 "patient": wish.patient,
             }
-            for n, wish in enumerate(wishes)
-        ]
-    ).decode()
+        )
+        seen.add(wish.key)
+    return orjson.dumps(records).decode()
 
 
 def verdict_of(row: tuple[Any, ...]) -> Verdict:

@@ -131,7 +131,7 @@ def cost_usd(model: str, usage: Usage, at: datetime | None = None) -> Decimal | 
 
 
 def ceiling_usd(model: str, usage: Usage) -> Decimal:
-    """What a call of `model` that takes no more than `usage` may cost at most now, never nothing."""
+    """What a call of `model` that takes no more than `usage` may cost at most now; known or not, it has a price."""
     return _shipped_book().ceiling_usd(model, usage, datetime.now(UTC))
 
 
