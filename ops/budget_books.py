@@ -46,12 +46,13 @@ def words_of(budget: "Budget") -> str:
     """One budget as a line."""
     whose = budget.tenant if budget.scope == "tenant" else f"{budget.tenant} {budget.scope} {budget.name}"
     set_ones = (("soft", budget.soft_usd), ("hard", budget.hard_usd))
-    limits = ", ".join(f"{name} ${usd:f}" for name, usd in set_ones if usd is not None)
-    taken = f"${budget.spent_usd:f} spent, ${budget.at_risk_usd:f} at risk, ${budget.reserved_usd:f} reserved"
-    left = "" if budget.left_usd is None else f", ${budget.left_usd:f} left"
+    limits = ", ".join(f"{name} ${_plain(usd)}" for name, usd in set_ones if usd is not None)
+    amounts = (("spent", budget.spent_usd), ("at risk", budget.at_risk_usd), ("reserved", budget.reserved_usd))
+    taken = ", ".join(f"${_plain(usd)} {name}" for name, usd in amounts)
+    left = "" if budget.left_usd is None else f", ${_plain(budget.left_usd)} left"
     over = "".join(f"  OVER {limit.upper()}" for limit in LIMITS if is_over(budget, limit))
     return f"{whose}, a {budget.period}: {limits}; {taken}{left}; resets {budget.resets_at:%Y-%m-%d %H:%M} UTC{over}"
 
 
 def _plain(value: object) -> object:
-    return format(value, "f") if isinstance(value, Decimal) else value
+    return format(value.normalize(), "f") if isinstance(value, Decimal) else value
