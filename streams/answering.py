@@ -187,7 +187,7 @@ class Answering:
                     raise
                 if end.is_shared_by(work.request):
                     # Refused as well, most likely: each asks for itself, and all of them in one round trip.
-                    key = (f"{key[0]}:{work.request.request_id}", key[1])
+                    key = (f"{key[0]} for {work.request.request_id}", key[1])
             except NotAnswered as end:
                 if end.status != "expired" or _has_passed(deadline, self._now()):
                     raise
