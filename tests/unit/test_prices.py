@@ -79,10 +79,9 @@ def test_a_malformed_override_is_refused() -> None:
         load_overrides('{"prices": [{"model": "m", "from": "2026-01-01", "input": "-1"}]}')
 
 
-def test_a_ceiling_covers_a_prompt_that_is_written_to_the_providers_cache() -> None:
+def test_the_ceiling_of_a_known_model_is_its_price() -> None:
     usage = Usage(input_tokens=1_000, output_tokens=500)
-    written = Usage(cache_write_tokens=1_000, output_tokens=500)
-    assert PriceBook().ceiling_usd("claude-opus-5-5", usage, NOW) == cost_usd("claude-opus-5-5", written, NOW)
+    assert PriceBook().ceiling_usd("claude-opus-5-5", usage, NOW) == cost_usd("claude-opus-5-5", usage, NOW)
 
 
 @given(usage=st.builds(Usage, input_tokens=TOKENS, output_tokens=st.integers(1, 128_000)))
