@@ -23,7 +23,7 @@ from streams.cache.tiers import CacheHit, TieredCache
 from streams.failpoints import Failpoints
 from streams.flights import SingleFlight
 from streams.logs import logger_named
-from streams.paying import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, Paid, Payer, Withdrawn
+from streams.paying import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, OverBudget, Paid, Payer, Withdrawn
 from streams.request_key import request_key_of
 from streams.results import cancelled, completed, from_entry, not_answered
 from streams.runner import Release
@@ -169,7 +169,7 @@ class Answering:
         raise AssertionError("what was paid under a request's own id serves it")
 
     async def _fly_under_key(self, work: Work) -> tuple[Paid, bool]:
-        key = (request_key_of(work), work.request.cache.mode == "refresh")
+        key: tuple[str, bool] = (request_key_of(work), work.request.cache.mode == "refresh")
         while True:
             deadline = work.request.deadline
             patience_seconds = None if deadline is None else (deadline - self._now()).total_seconds()
@@ -182,6 +182,12 @@ class Answering:
                 if self._guard.is_cancelled(work):
                     raise
                 # The one that led was cancelled; the others still want an answer.
+            except OverBudget as end:
+                if end.refused.request_id == work.request.request_id:
+                    raise
+                if end.is_shared_by(work.request):
+                    # Refused as well, most likely: each asks for itself, and all of them in one round trip.
+                    key = (f"{key[0]} for {work.request.request_id}", key[1])
             except NotAnswered as end:
                 if end.status != "expired" or _has_passed(deadline, self._now()):
                     raise

@@ -75,6 +75,15 @@ LIMIT_WAIT_SECONDS: Final = Histogram(
 LIMIT_WAITING: Final = Gauge("headrace_limit_waiting", "Calls that wait for the shared rate limits.", ["lane"])
 DEFERRED: Final = Counter("headrace_deferred_total", "Requests put on the retry topic.", ["code"])
 LEDGER_WAITS: Final = Counter("headrace_ledger_waits_total", "Requests that waited for a claim of another worker.")
+BUDGET_REFUSALS: Final = Counter(
+    "headrace_budget_refusals_total", "Requests refused for a budget with nothing left.", ["scope", "period"]
+)
+BUDGET_WAITS: Final = Counter(
+    "headrace_budget_waits_total", "Requests that waited for what calls under way had reserved of a budget."
+)
+BUDGETS_OVER: Final = Gauge(
+    "headrace_budgets_over", "Budgets at or over their soft or hard limit, as far as this worker knows.", ["limit"]
+)
 COST_USD: Final = Counter("headrace_cost_usd_total", "Paid to the model.")
 UNPRICED_CALLS: Final = Counter(
     "headrace_unpriced_calls_total", "Paid calls whose price is unknown; their cost is unknown."
@@ -125,6 +134,13 @@ GATEWAY_SECONDS: Final = Histogram(
 GATEWAY_WAITING: Final = Gauge(
     "headrace_gateway_waiting_requests", "Requests that wait for a worker, as the gateway sees them.", ["lane"]
 )
+
+
+def show_budgets_over(soft: int, hard: int) -> None:
+    """How many budgets are at or over each limit."""
+    BUDGETS_OVER.labels("soft").set(soft)
+    BUDGETS_OVER.labels("hard").set(hard)
+
 
 _seen_models: set[str] = set()
 _MOST_MODELS: Final = 32

@@ -35,6 +35,7 @@ from streams.failpoints import Failpoints
 from streams.faust_worker import EngineSettings, FaustOffsetCommitter, WorkerApp, make_app
 from streams.framing import frame_of
 from streams.ledger.port import Ledger
+from streams.ledger.postgres_budgets import BudgetWatch
 from streams.ledger.postgres_ledger import PostgresLedger, new_owner
 from streams.limits.buckets import BucketRules
 from streams.limits.fair_limiter import FairLimiter
@@ -46,7 +47,7 @@ from streams.model.anthropic_model import AnthropicModel, AnthropicOptions
 from streams.model.balanced_model import BalancedModel
 from streams.model.endpoint import ClosableModel, Endpoint, RestRules
 from streams.model.gate import GateRules, ModelGate
-from streams.model.prices import cost_usd
+from streams.model.prices import ceiling_usd, cost_usd
 from streams.model.redis_pauses import RedisPauseBoard
 from streams.paying import FallbackPolicy, Payer, PayingRules, PayingTools
 from streams.retries.policy import RetryPolicy
@@ -135,6 +136,7 @@ class WorkerParts:
             failpoints=self.failpoints,
             limiter=self._limiter(),
             fallback=FallbackPolicy(self.settings.fallback_models, self.settings.tenant_fallback_models),
+            ceiling=ceiling_usd,
         )
 
     def _limiter(self) -> FairLimiter:
@@ -182,6 +184,7 @@ class WorkerParts:
         ledger = PostgresLedger(settings.postgres.get_secret_value(), new_owner(), settings.ledger_lease_seconds)
         self.owned.push_async_callback(ledger.aclose)
         self.background.append(partial(ledger.keep_alive, settings.ledger_lease_seconds / 4))
+        self.background.append(BudgetWatch(settings.postgres.get_secret_value(), metrics.show_budgets_over).follow)
         return ledger
 
     def _model(self) -> ClosableModel:

@@ -104,6 +104,7 @@ class PayingWorker:
         gate_rules: GateRules | None = None,
         model: Model | None = None,
         fallback: FallbackPolicy | None = None,
+        ceiling: Callable[[str, Usage], Decimal | None] | None = None,
     ) -> None:
         self.world = world or World()
         self.owner = str(uuid4())
@@ -123,6 +124,7 @@ class PayingWorker:
             failpoints=Failpoints(),
             sleep=self.world.sleep,
             fallback=fallback or FallbackPolicy(),
+            ceiling=ceiling,
         )
         self.payer = Payer(self.ledger, model or self.model, self.gate, self.cache, rules or PayingRules(), tools)
 

@@ -186,6 +186,10 @@ class Pipeline:
         return self._kafka.endpoint
 
     @property
+    def postgres(self) -> str:
+        return self._postgres.endpoint
+
+    @property
     def broker(self) -> RunningServer:
         return self._kafka
 

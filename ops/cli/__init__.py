@@ -8,6 +8,7 @@ import typer
 
 from ops.cli import (
     bench,
+    budget,
     bulk,
     cache,
     cancel,
@@ -130,6 +131,15 @@ cost_commands.command("report")(cost.report)
 cost_commands.command("estimate")(cost.estimate)
 cost_commands.command("check")(cost.check)
 app.add_typer(cost_commands, name="cost")
+
+
+budget_commands = typer.Typer(no_args_is_help=True, help="What may be spent, by whom.")
+budget_commands.command("set")(budget.set_)
+budget_commands.command("show")(budget.show)
+budget_commands.command("list")(budget.list_)
+budget_commands.command("remove")(budget.remove)
+budget_commands.command("rebuild")(budget.rebuild)
+app.add_typer(budget_commands, name="budget")
 
 
 def main() -> None:

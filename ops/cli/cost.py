@@ -1,6 +1,7 @@
 """`headrace cost report|estimate|check`: what was spent, what a file would cost, whether spending looks wrong."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -85,18 +86,38 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the last hour with the mean hour of the day before; exit 1 and say why when something looks wrong."""
+    """Compare the last hour with the mean hour of the day before, and budgets with their limits.
+
+    Exits 1 and says why when something looks wrong.
+    """
     from ops.cost.check import Bounds, alerts, last_hour
 
     with _clickhouse() as client:
         hour = last_hour(client, datetime.now(UTC), tenant)
     bounds = Bounds(Decimal(str(spike_factor)), min_hit_share, min_answers, Decimal(str(min_spend_usd)))
-    found = alerts(hour, bounds)
+    found = alerts(hour, bounds) + _budget_alerts(tenant)
     if textfile is not None:
         _replace(textfile, hour, found)
     print(json.dumps(_checked(hour, found)) if as_json else _told(hour, found))
     if found:
         raise typer.Exit(FAILED)
+
+
+def _budget_alerts(tenant: str | None) -> "list[Alert]":
+    from ops.budget_books import LIMITS, budget_connection, is_over
+    from ops.cost.check import budget_alerts
+    from ops.ledger_books import BooksUnreadableError
+    from streams.ledger.postgres_budgets import budgets
+    from streams.settings import Settings
+
+    try:
+        with budget_connection(Settings().postgres.get_secret_value()) as connection:
+            found = budgets(connection, tenant)
+    except BooksUnreadableError as error:
+        print(f"budgets were not looked at: {error}", file=sys.stderr)
+        return []
+    soft, hard = (sum(is_over(budget, limit) for budget in found) for limit in LIMITS)
+    return budget_alerts(soft, hard)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class Alert(NamedTuple):
     message: str
 
 
-ALERTS: Final = ("spend_spike", "hit_share_drop", "unknown_price")
+ALERTS: Final = ("spend_spike", "hit_share_drop", "unknown_price", "soft_budget", "hard_budget")
 
 
 def last_hour(client: Any, now: datetime, tenant: str | None) -> Hour:
@@ -86,6 +86,16 @@ def alerts(hour: Hour, bounds: Bounds) -> list[Alert]:
         message = f"{hour.unpriced:,} results of the last hour have no known price; their cost is in no sum"
         found.append(Alert("unknown_price", f"{message}; see: headrace cost report --by model --since 1h"))
     return found
+
+
+def budget_alerts(soft: int, hard: int) -> list[Alert]:
+    """What is wrong where so many budgets are at or over their soft, and their hard, limit."""
+    told = {"soft": "have come up to their soft limit", "hard": "have nothing left, their requests are rejected"}
+    return [
+        Alert(f"{limit}_budget", f"{count:,} budgets {told[limit]}; see: headrace budget list --over {limit}")
+        for limit, count in (("soft", soft), ("hard", hard))
+        if count
+    ]
 
 
 def textfile_of(hour: Hour, found: list[Alert]) -> str:

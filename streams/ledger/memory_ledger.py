@@ -8,11 +8,14 @@ from typing import Final, Literal, assert_never
 from uuid import UUID
 
 from schemas.result import ErrorDetail, Usage
+from streams.ledger.memory_budgets import CallState, MemoryBudgets
 from streams.ledger.port import (
     Claimed,
+    Crowded,
     Ended,
     Held,
     Known,
+    Refused,
     RequestKey,
     Sending,
     Settlement,
@@ -23,7 +26,6 @@ from streams.ledger.port import (
 from streams.ledger.settlements import require_complete
 
 RowState = Literal["claimed", "sent", "answered", "released", "ended", "unknown"]
-CallState = Literal["sent", "answered", "late", "ambiguous", "not_paid"]
 
 _REPEATS: Final = 1
 """How many ambiguous calls of one key may be followed by another."""
@@ -63,6 +65,9 @@ class LedgerCall:
     tenant: str
     model: str
     reserved_usd: Decimal | None
+    department: str | None
+    user_id: str | None
+    sent_at: datetime
     state: CallState = "sent"
     usage: Usage | None = None
     cost_usd: Decimal | None = None
@@ -75,6 +80,8 @@ class MemoryLedgerStore:
     rows: dict[RequestKey, LedgerRow] = field(default_factory=dict)
     calls: dict[UUID, LedgerCall] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
+    budgets: MemoryBudgets = field(default_factory=MemoryBudgets)
+    refusals: dict[tuple[str, UUID], Refused] = field(default_factory=dict)
 
     def kill(self, owner: str) -> None:
         """Its heartbeat is past: what it held may be claimed by others."""
@@ -108,10 +115,31 @@ class MemoryLedger:
 
     def _claim(self, wish: Wish) -> Verdict:
         row = self.store.rows.get(wish.key)
-        if row is None:
+        refused = self.store.refusals.get((wish.tenant, wish.request_id))
+        if refused is not None and (row is None or row.paid_by != wish.request_id):
+            return refused
+        if row is not None and (known := self._known(row, wish)) is not None:
+            return known
+        if row is not None and self._is_held(row):
+            return Held(row.owner)
+        bar = self._bar(wish)
+        if row is not None:
+            return self._claim_again(row, wish, bar)
+        if bar is None:
             self.store.rows[wish.key] = LedgerRow(wish.tenant, "claimed", self.owner, wish.request_id)
             return Claimed(epoch=1, attempts=0, ambiguous=0)
-        return self._known(row, wish) or self._claim_again(row, wish)
+        return self._barred(bar, wish)
+
+    def _bar(self, wish: Wish) -> Refused | Crowded | None:
+        found = self.store.budgets.barring(wish, self._now())
+        if found is None:
+            return None
+        return Refused(*found) if found[1].is_used_up or not wish.patient else Crowded()
+
+    def _barred(self, bar: Refused | Crowded, wish: Wish) -> Refused | Crowded:
+        if isinstance(bar, Refused):
+            self.store.refusals[wish.tenant, wish.request_id] = bar
+        return bar
 
     def _known(self, row: LedgerRow, wish: Wish) -> Known | Ended | None:
         if wish.request_id in row.former and row.paid_by != wish.request_id:
@@ -122,31 +150,23 @@ class MemoryLedger:
             return Ended(row.error, row.attempts)
         return None
 
-    def _claim_again(self, row: LedgerRow, wish: Wish) -> Verdict:
-        if row.held and (row.owner == self.owner or row.owner not in self.store.dead):
-            return Held(row.owner)
-        match row.state:
-            case "answered" | "ended":
-                row.attempts = row.ambiguous = 0
-            case "sent":
-                self._lost_sight(row)
-                return self._after_ambiguity(row, wish)
-            case "unknown":
-                return self._after_ambiguity(row, wish)
-            case "claimed" | "released":
-                pass
-            case _:
-                assert_never(row.state)
+    def _is_held(self, row: LedgerRow) -> bool:
+        return row.held and (row.owner == self.owner or row.owner not in self.store.dead)
+
+    def _claim_again(self, row: LedgerRow, wish: Wish, bar: Refused | Crowded | None) -> Verdict:
+        if row.state == "sent":
+            self._lost_sight(row)
+        if row.state == "unknown" and not (wish.retry_ambiguous and row.ambiguous <= _REPEATS):
+            return Unknown(row.ambiguous)
+        if bar is not None:
+            return self._barred(bar, wish)
+        if row.state in {"answered", "ended"}:
+            row.attempts = row.ambiguous = 0
         return self._taken(row, wish)
 
     def _serves(self, row: LedgerRow, wish: Wish) -> bool:
         fresh = row.expires_at is not None and row.expires_at > self._now()
         return row.paid_by == wish.request_id or (fresh and not wish.refresh)
-
-    def _after_ambiguity(self, row: LedgerRow, wish: Wish) -> Verdict:
-        if wish.retry_ambiguous and row.ambiguous <= _REPEATS:
-            return self._taken(row, wish)
-        return Unknown(row.ambiguous)
 
     def _taken(self, row: LedgerRow, wish: Wish) -> Claimed:
         row.state, row.owner, row.request_id = "claimed", self.owner, wish.request_id
@@ -158,7 +178,12 @@ class MemoryLedger:
         row.state = "unknown"
         row.ambiguous += 1
         if row.call_id is not None:
-            self.store.calls[row.call_id].state = "ambiguous"
+            self._change(self.store.calls[row.call_id], "ambiguous")
+
+    def _change(self, call: LedgerCall, state: CallState) -> None:
+        self.store.budgets.add(call, -1)
+        call.state = state
+        self.store.budgets.add(call, 1)
 
     def _mark_sent(self, sending: Sending) -> bool:
         row = self.store.rows.get(sending.key)
@@ -168,10 +193,24 @@ class MemoryLedger:
             return row.call_id == sending.call_id
         if row.state != "claimed":
             return False
+        now = self._now()
+        if self.store.budgets.barring(sending, now) is not None:
+            row.state = "released"
+            return False
         row.state, row.call_id = "sent", sending.call_id
-        self.store.calls[sending.call_id] = LedgerCall(
-            sending.key, sending.epoch, sending.request_id, sending.tenant, sending.model, sending.reserved_usd
+        call = LedgerCall(
+            sending.key,
+            sending.epoch,
+            sending.request_id,
+            sending.tenant,
+            sending.model,
+            sending.reserved_usd,
+            sending.department,
+            sending.user_id,
+            now,
         )
+        self.store.calls[sending.call_id] = call
+        self.store.budgets.add(call, 1)
         return True
 
     def _settle(self, settlement: Settlement) -> bool:
@@ -207,10 +246,11 @@ class MemoryLedger:
             return
         match settlement.outcome:
             case "answered":
-                call.state, call.usage, call.cost_usd = paid, settlement.usage, settlement.cost_usd
+                call.usage, call.cost_usd = settlement.usage, settlement.cost_usd
+                self._change(call, paid)
             case "unknown":
-                call.state = "ambiguous"
+                self._change(call, "ambiguous")
             case "released" | "ended":
-                call.state = "not_paid"
+                self._change(call, "not_paid")
             case _:
                 assert_never(settlement.outcome)

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, NewType, Protocol
 from uuid import UUID
 
 from schemas.result import ErrorDetail, Usage
+from streams.ledger.budgets import Scope, Use
 
 RequestKey = NewType("RequestKey", str)
 """Tenant, then fingerprint; a request that shares no answer adds its own id."""
@@ -26,7 +27,8 @@ class Wish:
     """A request that would like an answer under `key`.
 
     With `refresh`, only an answer this very request paid for will do. `retry_ambiguous` is the tenant's policy: whether
-    a call that was sent without its answer being seen may be repeated, at most once more.
+    a call that was sent without its answer being seen may be repeated, at most once more. One that is not `patient`
+    is refused where it would have to wait for what calls under way have reserved of a budget.
     """
 
     key: RequestKey
@@ -34,6 +36,9 @@ class Wish:
     request_id: UUID
     refresh: bool = False
     retry_ambiguous: bool = True
+    department: str | None = None
+    user_id: str | None = None
+    patient: bool = True
 
 
 class Claimed(NamedTuple):
@@ -71,12 +76,26 @@ class Ended(NamedTuple):
     attempts: int
 
 
-Verdict = Claimed | Known | Held | Unknown | Ended
+class Refused(NamedTuple):
+    """Nothing is left of a budget of the asker: the request ends here, and so again when it is delivered again."""
+
+    scope: Scope
+    use: Use
+
+
+class Crowded(NamedTuple):
+    """Calls under way have reserved what is left of a budget of the asker: ask again."""
+
+
+Verdict = Claimed | Known | Held | Unknown | Ended | Refused | Crowded
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """One call about to be sent under a claim; `reserved_usd` is what it may cost at most, as far as known."""
+    """One call about to be sent under a claim; `reserved_usd` is what it may cost at most, as far as known.
+
+    It is reserved of the budgets of tenant, department and user until the call is settled.
+    """
 
     key: RequestKey
     epoch: int
@@ -85,6 +104,8 @@ class Sending:
     tenant: str
     model: str
     reserved_usd: Decimal | None = None
+    department: str | None = None
+    user_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +138,10 @@ class Ledger(Protocol):
         ...
 
     async def mark_sent(self, sendings: Sequence[Sending]) -> list[bool]:
-        """Record each call before it is made; False: the claim is no longer ours, do not call."""
+        """Record each call before it is made; False: the claim is no longer ours, do not call.
+
+        Where a budget is full the claim is given back in place of being marked: ask again to hear why.
+        """
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:

@@ -116,6 +116,9 @@ class PostgresLedger:
         parameters = {"sendings": sendings_json(sendings)}
         ((marked,),) = await self._ask("mark_sent", _MARK_SENT, parameters, len(sendings))
         allowed = set(marked)
+        for each in sendings:
+            if each.call_id not in allowed and self._handed_out.get(each.key) == each.epoch:
+                del self._handed_out[each.key]
         return self._counted([sending.call_id in allowed for sending in sendings])
 
     async def _settle(self, settlements: Sequence[Settlement]) -> list[bool]:

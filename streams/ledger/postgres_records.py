@@ -1,21 +1,34 @@
 """What the ledger's functions in Postgres take and give: records as JSON, verdicts as rows."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 
 from schemas.result import ErrorDetail, Usage
-from streams.ledger.port import Claimed, Ended, Held, Known, Sending, Settlement, Unknown, Verdict, Wish
+from streams.ledger.budgets import Use
+from streams.ledger.port import (
+    Claimed,
+    Crowded,
+    Ended,
+    Held,
+    Known,
+    Refused,
+    Sending,
+    Settlement,
+    Unknown,
+    Verdict,
+    Wish,
+)
 
 Json = dict[str, Any]
 _MOST: Final = 2**63 - 1
 
 
 def wishes_json(wishes: Sequence[Wish]) -> str:
-    """Of several wishes for one key the first is marked: it alone may make the row."""
+    """Of several wishes for one key the first is marked, for a database that has no budgets yet."""
     seen: set[str] = set()
     records: list[Json] = []
     for n, wish in enumerate(wishes):
@@ -28,6 +41,9 @@ def wishes_json(wishes: Sequence[Wish]) -> str:
                 "first": wish.key not in seen,
                 "refresh": wish.refresh,
                 "retry": wish.retry_ambiguous,
+                "department": _name(wish.department),
+                "user_id": _name(wish.user_id),
+                "patient": wish.patient,
             }
         )
         seen.add(wish.key)
@@ -40,18 +56,31 @@ def verdict_of(row: tuple[Any, ...]) -> Verdict:
     match verdict:
         case "claimed":
             return Claimed(epoch, attempts, ambiguous)
-        case "known":
-            return Known(bytes(answer))
-        case "former":
-            return Known(bytes(answer), former=True)
+        case "known" | "former":
+            return Known(bytes(answer), former=verdict == "former")
         case "held":
             return Held(owner)
         case "unknown":
             return Unknown(ambiguous)
         case "ended":
             return Ended(ErrorDetail.model_validate(error), attempts)
+        case "refused" | "crowded":
+            return Crowded() if verdict == "crowded" else _refused(error)
         case _:
             raise ValueError(f"The database knows a verdict that this version does not: {verdict!r}. Upgrade Headrace.")
+
+
+def _refused(budget: Json) -> Refused:
+    """As the database keeps it: amounts as text, so that none is rounded."""
+    use = Use(
+        period=budget["period"],
+        hard_usd=Decimal(budget["hard_usd"]),
+        spent_usd=Decimal(budget["spent_usd"]),
+        at_risk_usd=Decimal(budget["at_risk_usd"]),
+        reserved_usd=Decimal(budget["reserved_usd"]),
+        resets_at=datetime.fromtimestamp(budget["resets_at"], UTC),
+    )
+    return Refused(budget["scope"], use)
 
 
 def sendings_json(sendings: Sequence[Sending]) -> str:
@@ -65,6 +94,8 @@ def sendings_json(sendings: Sequence[Sending]) -> str:
                 "tenant": each.tenant,
                 "model": _text(each.model),
                 "reserved_usd": _plain(each.reserved_usd),
+                "department": _name(each.department),
+                "user_id": _name(each.user_id),
             }
             for each in sendings
         ]
@@ -103,6 +134,10 @@ def _error(error: ErrorDetail) -> Json:
 def _text(text: str) -> str:
     """Postgres' text holds no NUL, and UTF-8 no lone surrogate: the mark for an unreadable character stands there."""
     return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+def _name(name: str | None) -> str | None:
+    return None if name is None else _text(name)
 
 
 def _plain(amount: Decimal | None) -> str | None:

@@ -16,9 +16,17 @@ DELETE FROM ledger WHERE key IN (
     ORDER BY key LIMIT %(step)s FOR UPDATE SKIP LOCKED
 )
 """
+# Budgets are counted from the calls of the running month.
 _CALLS: Final = """
 DELETE FROM ledger_calls WHERE call_id IN (
     SELECT call_id FROM ledger_calls WHERE sent_at < clock_timestamp() - %(retention)s
+        AND (sent_at < budget_starts_at('month', clock_timestamp()) OR NOT EXISTS (SELECT FROM budgets))
+    LIMIT %(step)s FOR UPDATE SKIP LOCKED
+)
+"""
+_REFUSALS: Final = """
+DELETE FROM budget_refusals WHERE (tenant, request_id) IN (
+    SELECT tenant, request_id FROM budget_refusals WHERE refused_at < clock_timestamp() - %(retention)s
     LIMIT %(step)s FOR UPDATE SKIP LOCKED
 )
 """
@@ -44,11 +52,12 @@ def prune(
 ) -> Pruned:
     """Settled rows that expired longer ago than `retention`, calls sent longer ago than `call_retention`.
 
-    Answers that were replaced longer ago than `retention` go too, and count as rows. A request redelivered after that
-    may be paid again, so `retention` is to exceed that of the request topics. Each step is a transaction of its own on
-    an autocommit connection. Safe to repeat and to run twice.
+    Answers that were replaced and refusals that were told longer ago than `retention` go too, and count as rows. Calls
+    of the running month stay while there are budgets to count them. A request redelivered after that may be paid again,
+    so `retention` is to exceed that of the request topics. Each step is a transaction of its own on an autocommit
+    connection. Safe to repeat and to run twice.
     """
-    rows = sum(_deleted(connection, _ROWS, retention)) + sum(_deleted(connection, _FORMER, retention))
+    rows = sum(sum(_deleted(connection, each, retention)) for each in (_ROWS, _FORMER, _REFUSALS))
     return Pruned(rows, sum(_deleted(connection, _CALLS, call_retention)))
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from schemas.result import Usage
 
 _PER_MILLION: Final = 1_000_000
+_PROVIDER: Final = "anthropic"
 Rate = Decimal | TieredPrices
 
 
@@ -104,9 +105,19 @@ class PriceBook:
         card = self._card(model, at.astimezone(UTC).date())
         return None if card is None else card.cost_usd(usage)
 
+    def ceiling_usd(self, model: str, usage: Usage, at: datetime) -> Decimal:
+        """What `usage` costs; where the price is unknown, what it costs of the dearest model whose price is known."""
+        if (cost := self.cost_usd(model, usage, at)) is not None:
+            return cost
+        return max(cost for name in self._priced() if (cost := self.cost_usd(name, usage, at)) is not None)
+
     def _find_card(self, model: str, day: date) -> RateCard | None:
         dated = [override for override in self._overrides if override.model == model and override.since <= day]
         return _overridden(dated[-1]) if dated else _snapshot_card(model, day)
+
+    def _priced(self) -> set[str]:
+        shipped = next(provider for provider in get_snapshot().providers if provider.id == _PROVIDER)
+        return {model.id for model in shipped.models} | {override.model for override in self._overrides}
 
 
 def load_overrides(text: str) -> list[Override]:
@@ -117,6 +128,11 @@ def load_overrides(text: str) -> list[Override]:
 def cost_usd(model: str, usage: Usage, at: datetime | None = None) -> Decimal | None:
     """What `usage` of `model` cost, exact and unrounded, at `at` or else now; None when the price is unknown."""
     return _shipped_book().cost_usd(model, usage, at or datetime.now(UTC))
+
+
+def ceiling_usd(model: str, usage: Usage) -> Decimal:
+    """What a call of `model` that takes no more than `usage` may cost at most now; known or not, it has a price."""
+    return _shipped_book().ceiling_usd(model, usage, datetime.now(UTC))
 
 
 @lru_cache(maxsize=1)
@@ -137,7 +153,7 @@ def _overridden(entry: Override) -> RateCard:
 
 def _snapshot_card(model: str, day: date) -> RateCard | None:
     try:
-        _, found = get_snapshot().find_provider_model(model, None, "anthropic", None)
+        _, found = get_snapshot().find_provider_model(model, None, _PROVIDER, None)
     except LookupError:
         return None
     prices = found.get_prices(datetime(day.year, day.month, day.day, tzinfo=UTC))

@@ -19,6 +19,8 @@ HOUR: Final = "1h"
 
 # Rather too many tokens than too few: a mark on a prefix that is too short costs nothing.
 _CHARACTERS_PER_TOKEN: Final = 3
+_DENSEST_BYTES_PER_TOKEN: Final = 2
+"""Of digits and hexadecimal; budgets reserve by it."""
 _WORTH_SPLITTING_CHARACTERS: Final = 256
 """A fixed beginning of the turn that is shorter is not worth a block of its own; the mark stays on the system text."""
 
@@ -48,8 +50,8 @@ def marked(prompt: ModelPrompt, fixed_characters: int) -> ModelPrompt:
 
 def most_usage(prompt: ModelPrompt) -> Usage:
     """What one call of `prompt` can use at most, by a generous estimate: all input, written if any of it is marked."""
-    characters = len(prompt.system or "") + sum(len(str(turn["content"])) for turn in prompt.messages)
-    tokens = characters // _CHARACTERS_PER_TOKEN
+    texts = (prompt.system or "", *(str(turn["content"]) for turn in prompt.messages))
+    tokens = sum(len(text.encode(errors="replace")) for text in texts) // _DENSEST_BYTES_PER_TOKEN
     lives = {mark.get("ttl") for mark in _marks(prompt)}
     if not lives:
         return Usage(input_tokens=tokens, output_tokens=prompt.max_tokens)

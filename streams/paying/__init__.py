@@ -1,6 +1,6 @@
 """Getting one answer paid at most once: where ledger, gate, model and cache meet."""
 
-from streams.paying.outcomes import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, Paid, Withdrawn
+from streams.paying.outcomes import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, OverBudget, Paid, Withdrawn
 from streams.paying.payer import Payer
 from streams.paying.rules import PayingRules, PayingTools
 from streams.paying.stand_ins import FallbackPolicy
@@ -11,6 +11,7 @@ __all__ = [
     "FallbackPolicy",
     "FleetOutcomeUnknown",
     "NotAnswered",
+    "OverBudget",
     "Paid",
     "Payer",
     "PayingRules",

@@ -7,10 +7,13 @@ from schemas.result import Answer
 from streams import metrics
 from streams.admission import Work
 from streams.cache.stored_answer import StoredAnswer
+from streams.logs import logger_named
 from streams.model.port import ModelReply
 from streams.paying.rules import PayingRules, PayingTools
 from streams.paying.stand_ins import Reason
 from streams.validation import checked
+
+log = logger_named("paying")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ def stored_answer(work: Work, bought: Bought, rules: PayingRules, tools: PayingT
     cost_usd = tools.price(reply.model, reply.usage)
     if cost_usd is None:
         metrics.UNPRICED_CALLS.inc()
+        log.warning("unpriced_call", model=reply.model)
     else:
         metrics.COST_USD.inc(float(cost_usd))
     if bought.stands_in_for is not None:

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from schemas.request import PromptRequest
 from schemas.result import ErrorDetail
+from streams.admission import Work
 from streams.cache.stored_answer import CacheEntry
+from streams.ledger.budgets import Scope
 
 TOO_LATE: Final = ErrorDetail(code="deadline_passed", message="the deadline passed before there was an answer")
 
@@ -25,11 +28,32 @@ class Paid:
 class NotAnswered(Exception):  # noqa: N818 - says what happened
     """The request ends without an answer."""
 
-    def __init__(self, error: ErrorDetail, attempts: int, status: Literal["failed", "expired"] = "failed") -> None:
+    def __init__(
+        self, error: ErrorDetail, attempts: int, status: Literal["failed", "expired", "rejected"] = "failed"
+    ) -> None:
         super().__init__(error.code)
         self.error = error
         self.attempts = attempts
-        self.status: Literal["failed", "expired"] = status
+        self.status: Literal["failed", "expired", "rejected"] = status
+
+
+class OverBudget(NotAnswered):
+    """Refused for a budget of the one who led; others who waited for the same answer may have budgets of their own."""
+
+    def __init__(self, error: ErrorDetail, work: Work, scope: Scope) -> None:
+        super().__init__(error, work.attempts, "rejected")
+        self.refused = work.request
+        self._scope = scope
+
+    def is_shared_by(self, request: PromptRequest) -> bool:
+        """Whether that budget is one of this request's, too. Both are of one tenant: their keys are equal."""
+        match self._scope:
+            case "tenant":
+                return True
+            case "department":
+                return request.department == self.refused.department
+            case "user":
+                return request.user_id == self.refused.user_id
 
 
 class FleetOutcomeUnknown(NotAnswered):

@@ -5,6 +5,7 @@ before the call (as sent) and after it (as unknown); the ledger decides whether 
 """
 
 import asyncio
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from schemas.result import ErrorDetail
@@ -13,31 +14,31 @@ from streams.admission import Work
 from streams.cache.stored_answer import CacheEntry, StoredAnswer
 from streams.cache.tiers import TieredCache
 from streams.errors import ModelAmbiguous, ModelBusy, ModelError, ModelRejected, ModelUnavailable
+from streams.ledger.budgets import refusal_of
 from streams.ledger.port import (
     Claimed,
+    Crowded,
     Ended,
     Held,
     Known,
     Ledger,
     LedgerUnavailable,
+    Refused,
     Sending,
     Settlement,
     Unknown,
-    Verdict,
-    Wish,
 )
 from streams.model.gate import Passage
 from streams.model.port import Model, ModelPrompt
-from streams.model.prompt_marks import most_usage
 from streams.model.prompting import prompt_of
 from streams.paying.bought import Bought, stored_answer
+from streams.paying.claims import Claims
 from streams.paying.entrance import Entrance
-from streams.paying.outcomes import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, Paid, Withdrawn
+from streams.paying.outcomes import TOO_LATE, Deferred, FleetOutcomeUnknown, NotAnswered, OverBudget, Paid, Withdrawn
 from streams.paying.patient_ledger import insist
 from streams.paying.rules import Gate, PayingRules, PayingTools
 from streams.paying.stand_ins import StandIns
-from streams.request_key import request_key_of
-from streams.sharing import cache_key_for, entry_for, is_outdated, is_shared_by_a_fleet, served
+from streams.sharing import cache_key_for, entry_for, is_shared_by_a_fleet
 
 _UNKNOWN: Final = ErrorDetail(
     code="outcome_unknown",
@@ -53,6 +54,7 @@ class Payer:
         self, ledger: Ledger, model: Model, gate: Gate, cache: TieredCache, rules: PayingRules, tools: PayingTools
     ) -> None:
         self._ledger = ledger
+        self._claims = Claims(ledger, rules, tools, self._check)
         self._model = model
         self._gate = gate
         self._stand_ins = StandIns(tools.fallback, gate.is_broken, tools.now)
@@ -65,20 +67,29 @@ class Payer:
     async def answer(self, work: Work) -> Paid:
         """The answer for `work`, from the ledger or the model. Raises NotAnswered, Deferred, Withdrawn."""
         polls = 0
+        patience_ends: datetime | None = None
         while True:
+            patient = patience_ends is None or self._tools.now() < patience_ends
             # The ledger first: what this request has paid for is its answer, cancelled or late as it may be by now.
-            match await self._verdict(work):
+            match await self._claims.verdict(work, patient=patient):
                 case Known(answer, former):
                     paid = Paid(CacheEntry.from_bytes(answer), "ledger", former)
                     return paid if former else await self._remembered(work, paid)
                 case Claimed() as claim:
                     if (called := await self._call(work, claim)) is not None:
                         return await self._remembered(work, called)
-                case Held():
+                case Held() | Crowded() as verdict:
                     self._check(work)
+                    if isinstance(verdict, Crowded) and patience_ends is None:
+                        metrics.BUDGET_WAITS.inc()
+                        patience_ends = self._tools.now() + self._rules.budget_patience
                     polls += 1
-                    metrics.LEDGER_WAITS.inc(polls == 1)
+                    metrics.LEDGER_WAITS.inc(polls == 1 and isinstance(verdict, Held))
                     await self._tools.sleep(self._seconds_to_poll(work, polls))
+                case Refused(scope, use):
+                    self._check(work)
+                    metrics.BUDGET_REFUSALS.labels(scope, use.period).inc()
+                    raise OverBudget(refusal_of(scope, use), work, scope)
                 case Unknown(ambiguous):
                     shares = self._rules.retry_ambiguous and is_shared_by_a_fleet(work)
                     raise (FleetOutcomeUnknown if shares else NotAnswered)(_UNKNOWN, work.attempts + ambiguous)
@@ -128,7 +139,7 @@ class Payer:
         if self._is_wanted(work):
             try:
                 if not (await self._ledger.mark_sent([sending]))[0]:
-                    return False  # another's by now
+                    return False  # another's by now, or its budget is full
             except LedgerUnavailable:
                 # Marked or not, nothing is sent; and a claim that its owner forgets is held for as long as it lives.
                 self._hand_back(work, sending)
@@ -185,23 +196,6 @@ class Payer:
         self._tools.failpoints.reach("after_settle")
         return Paid(entry, "model") if settled else None
 
-    async def _verdict(self, work: Work) -> Verdict:
-        """The ledger's word; a known answer that is for `work` and will not do for it is claimed, to be asked anew."""
-        verdict = await self._claim(work, refresh=False)
-        if not isinstance(verdict, Known):
-            return verdict
-        entry = CacheEntry.from_bytes(verdict.answer)
-        wants_new = work.request.cache.mode == "refresh" and entry.paid_by != str(work.request.request_id)
-        if not (wants_new or is_outdated(work, entry)) or served(work, entry) is None:
-            return verdict  # one that is not for `work` stays with its payer
-        return await self._claim(work, refresh=True)
-
-    async def _claim(self, work: Work, *, refresh: bool) -> Verdict:
-        wish = self._wish(work, refresh=refresh)
-        return await insist(
-            lambda: self._ledger.claim([wish]), self._tools.sleep, self._tools.random, lambda: self._check(work)
-        )
-
     async def _settle(self, settlement: Settlement) -> bool:
         # Without end: what was paid must be on record, and nothing is told before it is.
         return await insist(lambda: self._ledger.settle([settlement]), self._tools.sleep, self._tools.random)
@@ -243,30 +237,10 @@ class Payer:
         left, soft = self._seconds_left(work), self._rules.soft_limit.total_seconds()
         return soft if left is None else min(left, soft)
 
-    def _wish(self, work: Work, *, refresh: bool) -> Wish:
-        return Wish(
-            request_key_of(work),
-            work.request.tenant,
-            work.request.request_id,
-            refresh=refresh,
-            retry_ambiguous=self._rules.retry_ambiguous,
-        )
-
     def _prepared(self, work: Work, claim: Claimed, model: str) -> tuple[ModelPrompt, Sending]:
         """A call of `model`, and its record."""
         prompt = prompt_of(work.request, model, marks=self._rules.mark_prompts)
-        return prompt, self._sending(work, claim, prompt)
-
-    def _sending(self, work: Work, claim: Claimed, prompt: ModelPrompt) -> Sending:
-        return Sending(
-            request_key_of(work),
-            claim.epoch,
-            self._tools.new_id(),
-            work.request.request_id,
-            work.request.tenant,
-            prompt.model,
-            self._tools.price(prompt.model, most_usage(prompt)),
-        )
+        return prompt, self._claims.sending(work, claim, prompt)
 
 
 def _settlement(

@@ -50,6 +50,8 @@ class PayingRules:
     """How long an answer stays fresh, at most, that another model gave while a breaker was open."""
     mark_prompts: bool = True
     """Whether the provider is asked to keep what the prompts of a template share."""
+    budget_patience: timedelta = timedelta(seconds=60)
+    """How long a request waits for what calls under way have reserved of its budget before it is refused."""
 
     def poll_seconds(self, polls: int, jitter: float) -> float:
         """How long to wait for another's answer before asking the ledger for the `polls`-th time; jitter in [0, 1)."""
@@ -71,3 +73,5 @@ class PayingTools:
     limiter: Limiter = field(default_factory=NoLimiter)
     fallback: FallbackPolicy = field(default_factory=FallbackPolicy)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ceiling: Price | None = None
+    """What a call may cost at most, also where its price is unknown; by default its price."""

@@ -2,14 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 
-from ops.migrations.apply import migrate_postgres
 from streams.ledger.port import Claimed, Ended, Held, Known, LedgerUnavailable, RequestKey, Unknown
 from streams.ledger.postgres_ledger import PostgresLedger
 from tests.ledgers import (
@@ -21,24 +19,10 @@ from tests.ledgers import (
     answered,
     ask,
     ended,
-    memory_office,
-    postgres_office,
     released,
     sent,
     unknown,
 )
-
-
-@pytest.fixture(params=["memory", "postgres"])
-async def office(request: pytest.FixtureRequest) -> AsyncIterator[Office]:
-    if request.param == "memory":
-        made = memory_office()
-    else:
-        dsn = request.getfixturevalue("postgres_dsn")
-        migrate_postgres(dsn, datetime.now(UTC))
-        made = postgres_office(dsn)
-    yield made
-    await made.aclose()
 
 
 @pytest.fixture

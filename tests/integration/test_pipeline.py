@@ -217,6 +217,9 @@ LABELS = {
     "endpoint",
     "le",
     "verdict",
+    "scope",
+    "period",
+    "limit",
 }
 GENAI_LABELS = {"gen_ai_request_model", "gen_ai_token_type", "error_type"}
 DECLARED = {value._name for value in vars(metrics).values() if hasattr(value, "_labelnames")}

@@ -34,7 +34,7 @@ def test_a_rule_says_what_to_do_next_with_commands_that_exist(rule: dict[str, An
     assert named
     for words in named:
         group, *rest = words.split()
-        takes_more = group in {"cost", "cache", "ledger", "dead-letters"}
+        takes_more = group in {"cost", "cache", "ledger", "dead-letters", "budget"}
         command = [group, *rest] if takes_more else [group]
         assert CliRunner().invoke(app, [*command, "--help"]).exit_code == 0, command
 

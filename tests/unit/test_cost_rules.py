@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.cost.amounts import compact, dollars, duration
-from ops.cost.check import Bounds, Hour, alerts
+from ops.cost.check import ALERTS, Bounds, Hour, alerts, budget_alerts
 from ops.cost.estimate import asked_in, estimate
 from ops.cost.estimate_view import words_of
 from ops.cost.recent import Calls, Recent
@@ -107,3 +107,14 @@ def test_an_alert_holds_beyond_its_bound_and_not_on_it(change: dict[str, Any], n
     hour = dataclasses.replace(Hour(Decimal(3), Decimal(1), answers=100, hits=30, unpriced=0), **change)
     bounds = Bounds(Decimal(3), 0.3, min_spend_usd=Decimal(1))
     assert [alert.name for alert in alerts(hour, bounds)] == names
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "names"),
+    [(0, 0, []), (2, 0, ["soft_budget"]), (2, 1, ["soft_budget", "hard_budget"])],
+)
+def test_budgets_over_a_limit_are_told_with_what_lists_them(soft: int, hard: int, names: list[str]) -> None:
+    found = budget_alerts(soft, hard)
+    assert [alert.name for alert in found] == names
+    assert set(names) <= set(ALERTS)
+    assert all("headrace budget list --over" in alert.message for alert in found)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.result import Usage
-from streams.model.prices import PriceBook, cost_usd, load_overrides
+from streams.model.prices import PriceBook, ceiling_usd, cost_usd, load_overrides
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TOKENS = st.integers(0, 300_000)
@@ -77,3 +77,15 @@ def test_an_override_may_depend_on_the_length_of_the_prompt() -> None:
 def test_a_malformed_override_is_refused() -> None:
     with pytest.raises(ValueError, match="input"):
         load_overrides('{"prices": [{"model": "m", "from": "2026-01-01", "input": "-1"}]}')
+
+
+def test_the_ceiling_of_a_known_model_is_its_price() -> None:
+    usage = Usage(input_tokens=1_000, output_tokens=500)
+    assert PriceBook().ceiling_usd("claude-opus-5-5", usage, NOW) == cost_usd("claude-opus-5-5", usage, NOW)
+
+
+@given(usage=st.builds(Usage, input_tokens=TOKENS, output_tokens=st.integers(1, 128_000)))
+def test_a_call_of_unknown_price_may_cost_what_the_dearest_known_one_costs(usage: Usage) -> None:
+    ceiling = ceiling_usd("claude-nobody-9", usage)
+    models = ("claude-haiku-5-5", "claude-opus-5-5", "claude-fable-5-1")
+    assert all(ceiling >= ceiling_usd(model, usage) > 0 for model in models)

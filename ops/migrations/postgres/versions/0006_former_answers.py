@@ -9,7 +9,7 @@ from importlib import import_module
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 TABLE = """
 CREATE TABLE ledger_former_answers (
