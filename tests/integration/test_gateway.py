@@ -260,7 +260,8 @@ def test_no_answer_of_any_question_is_undocumented_or_a_failure_of_ours(
             "--header", f"Authorization: {gateway.client.headers['authorization']}",
             "--checks", checks, "--max-examples", "25", "--phases", "examples,coverage,fuzzing",
             # A stream has no end to wait for; tests/integration/test_gateway_stream.py asks it.
-            "--exclude-path", "/v1/results/stream", "--request-timeout", "20", "--seed", "7", "--generation-database", "none",
+            "--exclude-path", "/v1/results/stream",
+            "--request-timeout", "20", "--seed", "7", "--generation-database", "none",
         ],
         capture_output=True, text=True, timeout=170, check=False, cwd=tmp_path,
     )  # fmt: skip
