@@ -48,10 +48,10 @@ def encode_request(request: PromptRequest, topic: str, traceparent: str | None =
 
 
 def request_record(
-    request: PromptRequest, topic: str, value: bytes, accepted_at: str, traceparent: str | None
+    request: PromptRequest, topic: str, value: bytes, accepted_at: str, traceparent: str | None, request_id: str = ""
 ) -> OutgoingRecord:
-    """The record of a request whose JSON is at hand; `accepted_at` is ISO 8601."""
-    headers = _headers(REQUEST_TYPE, str(request.request_id), request.tenant, accepted_at, traceparent)
+    """The record of a request whose JSON is at hand, and its id as text perhaps; `accepted_at` is ISO 8601."""
+    headers = _headers(REQUEST_TYPE, request_id or str(request.request_id), request.tenant, accepted_at, traceparent)
     return OutgoingRecord(topic, partition_key(request), value, headers)
 
 

@@ -65,16 +65,17 @@ def partition_key(request: PromptRequest) -> bytes:
 
 
 def _of_the_device(request: PromptRequest, model: str, template: Template, variables: dict[str, str]) -> Fingerprint:
-    rules = [CANONICAL_VERSION] if template.canonical else []
-    return _digest(request, model, _CANONICAL.encode([template.reference, variables, *rules]))
+    rules = f",{CANONICAL_VERSION}" if template.canonical else ""
+    return _digest(request, model, f"[{quoted(template.reference)},{_object(variables)}{rules}]")
 
 
 def _of_the_fleet(
     request: PromptRequest, model: str, template: Template, variables: dict[str, str], left_out: dict[str, str]
 ) -> Fingerprint:
     rest = {name: value for name, value in variables.items() if name not in left_out}
-    question = [template.reference, rest, CANONICAL_VERSION, "without", list(left_out)]
-    return _digest(request, model, _CANONICAL.encode(question))
+    names = ",".join(map(quoted, left_out))
+    question = f'[{quoted(template.reference)},{_object(rest)},{CANONICAL_VERSION},"without",[{names}]]'
+    return _digest(request, model, question)
 
 
 def _digest(request: PromptRequest, model: str, question: str) -> Fingerprint:
@@ -89,6 +90,10 @@ def _question(request: PromptRequest) -> str:
         return _CANONICAL.encode([request.template, request.variables])
     turns = ",".join(f"[{quoted(turn.role)},{_content(turn.content)}]" for turn in request.messages or ())
     return f"[{'null' if request.system is None else quoted(request.system)},[{turns}]]"
+
+
+def _object(variables: dict[str, str]) -> str:
+    return "{" + ",".join(f"{quoted(name)}:{quoted(variables[name])}" for name in sorted(variables)) + "}"
 
 
 def _content(content: Any) -> str:

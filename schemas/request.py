@@ -97,7 +97,10 @@ class PromptRequest(BaseModel):
     system: str | None = None
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)] | None = None
     template: TemplateRef | None = None
-    variables: Annotated[dict[LabelKey, str], Field(max_length=64)] = {}
+    variables: Annotated[dict[LabelKey, str], Field(max_length=64)] = Field(
+        default_factory=dict,
+        json_schema_extra={"default": {}},  # a literal would be copied deeply each time
+    )
     cache: CachePolicy = CachePolicy()
     deadline: AwareDatetime | None = None
     accepted_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))

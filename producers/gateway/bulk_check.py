@@ -49,7 +49,8 @@ class ItemCheck:
     def checked(self, number: int, item: RawItem) -> CheckedItem | str:
         """The job's item of that number, or why it is refused."""
         identity = self._line(number)
-        plain = self._plain(identity, item.raw) if item.fields is None else None
+        text = str(identity)
+        plain = self._plain(text, item.raw) if item.fields is None else None
         found = plain or self._any(identity, item)
         if isinstance(found, str):
             return found
@@ -63,11 +64,11 @@ class ItemCheck:
             return "model: the API key does not allow it"
         if len(value) > MAX_VALUE_BYTES:
             return f"the request has {len(value)} bytes, the limit is {MAX_VALUE_BYTES}"
-        digits = identity.hex
+        digits = text.replace("-", "")
         trace = f"00-{digits}-{digits[16:]}-01"
-        return CheckedItem(request, request_record(request, BULK_REQUESTS, value, self._accepted_at_text, trace))
+        return CheckedItem(request, request_record(request, BULK_REQUESTS, value, self._accepted_at_text, trace, text))
 
-    def _plain(self, identity: UUID, raw: bytes) -> tuple[PromptRequest, bytes] | None:
+    def _plain(self, identity: str, raw: bytes) -> tuple[PromptRequest, bytes] | None:
         if raw[:1] != b"{" or b'"request_id"' in raw or b'"tenant"' in raw or b'"accepted_at"' in raw:
             return None
         if b"\\u00" in raw:  # an escape that may spell one of them

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.canonical import CANONICAL_VERSION
 from schemas.fingerprint import fingerprint_of, partition_key
 from schemas.request import PromptRequest
 from schemas.templates import TEMPLATES
@@ -117,3 +118,18 @@ def test_the_key_is_the_fingerprint_under_the_named_model(request: PromptRequest
 def test_the_key_of_a_template_is_its_fingerprint_with_and_without_the_device(name: str) -> None:
     request = templated(variables={"device_name": name, "requirements": "VLANS 30, 10"}, model=MODEL)
     assert partition_key(request) == fingerprint_of(request, MODEL).encode()
+
+
+@given(st.dictionaries(st.sampled_from(["device_name", "requirements", "user_context", "x"]), st.text(max_size=12)))
+def test_what_is_hashed_of_a_template_is_canonical_json(variables: dict[str, str]) -> None:
+    request = templated(variables=variables)
+    template = TEMPLATES["network-config@1"]
+    known, left_out = template.canonical_variables(variables), template.exchangeable({"device_name": "", **variables})
+    rest = {name: value for name, value in known.items() if name not in left_out}
+    question: list[object] = [template.reference, rest, CANONICAL_VERSION]
+    if left_out:
+        question += ["without", list(left_out)]
+    encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+    canonical = encoder.encode([2, request.tenant, MODEL, request.max_tokens, question])
+    if "device_name" in variables:
+        assert fingerprint_of(request, MODEL) == hashlib.sha256(canonical.encode()).hexdigest()
