@@ -125,7 +125,7 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
 
     Raises MissingSecretError, PepperUnsetError.
     """
-    owned = AsyncExitStack()
+    secret, owned = _secret(settings), AsyncExitStack()
     keys, quotas = _access(settings, owned)
     postgres = settings.postgres.get_secret_value()
     load = QueueLoad(Limits(settings.gateway_waiting_limit, settings.gateway_tenant_share), time.monotonic)
@@ -136,7 +136,6 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
         frame=frame_of(settings),
         **_QUICK,
     )
-    secret = _secret(settings)
     feed, pool = feed_parts(settings.kafka_connection, secret), bulk_pool(postgres)
     bulk = BulkPorts(PostgresJobs(pool), PostgresLines(pool), _bulk_publisher(settings))
     idempotency = PostgresIdempotency(postgres)

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,36 +12,19 @@ import httpx2
 from fastapi import FastAPI
 
 from producers.gateway.app import gateway_app
-from producers.gateway.bulk_book import Tally
-from producers.gateway.bulk_desk import BulkDesk, DeskPorts
-from producers.gateway.bulk_intake import BulkIntake, IntakePorts
-from producers.gateway.bulk_routes import bulk_routes
+from producers.gateway.bulk_book import NoLines
 from producers.gateway.lookup import StoredRequest
-from producers.gateway.status import StatusDesk
-from producers.gateway.stream_routes import stream_routes
 from streams.bulk_jobs.memory_jobs import MemoryJobs
 from streams.feed.feed import LiveFeed
 from streams.feed.hub import Hub
 from streams.feed.memory_past import MemoryPast
 from streams.feed.positions import EventIds
 from streams.feed.ring import Ring
-from streams.gateway_wiring import routers_of
+from streams.gateway_wiring import BulkPorts, routers_of
 from tests.feeds import an_event
-from tests.gateway_parts import IDS, Parts
+from tests.gateway_parts import Parts
 
 EVENT_IDS = EventIds(b"a secret of a test of feeds")
-
-
-class NoLines:
-    """No sink has written a line yet."""
-
-    async def tally(self, tenant: str, job: UUID) -> Sequence[Tally]:
-        del tenant, job
-        return []
-
-    async def results(self, tenant: str, job: UUID, after: UUID | None, limit: int) -> Sequence[tuple[UUID, bytes]]:
-        del tenant, job, after, limit
-        return []
 
 
 @dataclass
@@ -52,17 +35,10 @@ class WholeGateway:
     hub: Hub = field(default_factory=lambda: Hub(Ring(1000), EVENT_IDS))
 
     def app(self) -> FastAPI:
-        ports, jobs = self.parts.ports(), MemoryJobs(self.parts.clock)
         self.hub.ring.begin([0])
         feed = LiveFeed(self.hub, EVENT_IDS, MemoryPast(1))
-        desk = StatusDesk(IDS, ports.lookup, lambda: datetime.now(UTC))
-        intake = BulkIntake(IntakePorts(IDS, jobs, ports.publisher, ports.default_model, ports.quotas, ports.budgets))
-        shelf = BulkDesk(DeskPorts(IDS, jobs, jobs, NoLines(), ports.publisher, lambda: datetime.now(UTC)))
-        more = [
-            stream_routes(feed, feed, desk, ports.keys, ports.quotas),
-            bulk_routes(intake, shelf, ports.keys, ports.quotas),
-        ]
-        return gateway_app([*routers_of(ports), *more])
+        bulk = BulkPorts(MemoryJobs(self.parts.clock), NoLines(), self.parts.publisher)
+        return gateway_app(routers_of(replace(self.parts.ports(), waiter=feed, feed=feed, bulk=bulk)))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[httpx2.AsyncClient]:
