@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ import httpx2
 from fastapi import FastAPI
 
 from producers.gateway.app import gateway_app
-from producers.gateway.bulk_book import Tally
+from producers.gateway.bulk_book import NoLines
 from producers.gateway.lookup import StoredRequest
 from streams.bulk_jobs.memory_jobs import MemoryJobs
 from streams.feed.feed import LiveFeed
@@ -27,18 +27,6 @@ from tests.gateway_parts import Parts
 EVENT_IDS = EventIds(b"a secret of a test of feeds")
 
 
-class NoLines:
-    """No sink has written a line yet."""
-
-    async def tally(self, tenant: str, job: UUID) -> Sequence[Tally]:
-        del tenant, job
-        return []
-
-    async def results(self, tenant: str, job: UUID, after: UUID | None, limit: int) -> Sequence[tuple[UUID, bytes]]:
-        del tenant, job, after, limit
-        return []
-
-
 @dataclass
 class WholeGateway:
     """All routers on one application."""
@@ -48,10 +36,9 @@ class WholeGateway:
 
     def app(self) -> FastAPI:
         self.hub.ring.begin([0])
-        feed, jobs = LiveFeed(self.hub, EVENT_IDS, MemoryPast(1)), MemoryJobs(self.parts.clock)
-        ports = self.parts.ports()
-        bulk = BulkPorts(jobs, NoLines(), ports.publisher)
-        return gateway_app(routers_of(replace(ports, waiter=feed, feed=feed, bulk=bulk)))
+        feed = LiveFeed(self.hub, EVENT_IDS, MemoryPast(1))
+        bulk = BulkPorts(MemoryJobs(self.parts.clock), NoLines(), self.parts.publisher)
+        return gateway_app(routers_of(replace(self.parts.ports(), waiter=feed, feed=feed, bulk=bulk)))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[httpx2.AsyncClient]:

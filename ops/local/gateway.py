@@ -9,7 +9,7 @@ USUAL_PORT = 8080
 
 @dataclass(frozen=True, slots=True)
 class GatewayPlace:
-    """Where it listens, and the one key it knows."""
+    """Where it listens, and the key of this machine's own callers."""
 
     port: int
     key: str

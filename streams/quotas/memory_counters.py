@@ -11,6 +11,9 @@ from streams.quotas.rules import DAY_SECONDS, JOB_SECONDS, Bucket, JobPlaces, Le
 _REMEMBERED: Final = 100_000
 """Buckets; the one that was used longest ago is forgotten first."""
 
+_CLOCK_GRAIN_SECONDS: Final = 2e-6
+"""Moments are kept to the microsecond: whoever waited as long as it was told is not refused for a rounding."""
+
 
 class MemoryCounters:
     """See `Counters`. `now` in seconds since the epoch: days begin where UTC's do."""
@@ -69,7 +72,9 @@ class MemoryCounters:
         full_at = max(self._full_at.get((bucket.name, bucket.owner), now), now) + cost * gap
         remaining = math.floor(bucket.burst - (full_at - now) / gap + 1e-6)
         wait = full_at - now - bucket.burst * gap
-        return Level(max(0, remaining), full_at - now, wait if cost and wait > gap * 1e-6 else 0.0)
+        return Level(
+            max(0, remaining), full_at - now, wait if cost and wait > gap * 1e-6 + _CLOCK_GRAIN_SECONDS else 0.0
+        )
 
     def _take(self, bucket: Bucket, now: float) -> None:
         name = (bucket.name, bucket.owner)

@@ -104,12 +104,15 @@ return 0
 class RedisCounters:
     """See `Counters`; over a client it does not own. `gateway` is unique among those that share them."""
 
-    def __init__(self, client: "Redis", gateway: str, prefix: str = _PREFIX) -> None:
+    def __init__(
+        self, client: "Redis", gateway: str, prefix: str = _PREFIX, timeout_seconds: float = _TIMEOUT_SECONDS
+    ) -> None:
         self._take = client.register_script(_TAKE)
         self._take_place = client.register_script(_TAKE_PLACE)
         self._give_place = client.register_script(_GIVE_PLACE)
         self._gateway = gateway
         self._prefix = prefix
+        self._timeout_seconds = timeout_seconds
 
     async def take(self, buckets: Sequence[Bucket]) -> Counted:
         keys = [f"{self._prefix}:gateways", *(f"{self._prefix}:{each.name}:{each.owner}" for each in buckets)]
@@ -137,7 +140,7 @@ class RedisCounters:
 
     async def _run(self, script: Any, keys: list[str], arguments: list[Any]) -> Any:
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._timeout_seconds):
                 return await script(keys=keys, args=arguments)
         except (RedisError, OSError, TimeoutError) as error:
             raise CountersUnavailableError(type(error).__name__) from error

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from ops.local.gateway import GatewayPlace
+from streams.access_wiring import PepperUnsetError
 from streams.gateway_wiring import MissingSecretError, build_gateway
 from streams.settings import Settings
 
@@ -20,6 +21,12 @@ def test_production_takes_no_local_key_and_no_made_up_secret() -> None:
         Settings.model_validate({"gateway_key": "hr_0123456789abcdef", "environment": "production"})
     with pytest.raises(MissingSecretError, match="HEADRACE_GATEWAY_SECRET"):
         build_gateway(Settings.model_validate({"environment": "production"}), lambda _: None)
+
+
+def test_production_checks_no_key_without_a_pepper() -> None:
+    given = {"environment": "production", "gateway_secret": "a secret of sixteen"}
+    with pytest.raises(PepperUnsetError, match="HEADRACE_KEY_PEPPER"):
+        build_gateway(Settings.model_validate(given), lambda _: None)
 
 
 def test_the_local_url_carries_the_key_as_a_password_and_the_address_does_not() -> None:
