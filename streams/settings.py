@@ -181,6 +181,7 @@ class Settings(BaseSettings):
             raise ValueError("HEADRACE_GATEWAY_KEY is for the local stack; make keys by: headrace keys create")
         return self
 
+    @model_validator(mode="after")
     def _complete_connection(self) -> Self:
         _ = self.kafka_connection  # raises what is missing
         return self
