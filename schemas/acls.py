@@ -64,7 +64,12 @@ ROLES: Final[tuple[Role, ...]] = (
     Role(
         "gateway",
         "Both of these for callers by HTTP, and the lag that backpressure goes by.",
-        (*_write(REQUESTS, BULK_REQUESTS, CONTROL), *_SUBSCRIBE, _SEE_GROUPS),
+        (
+            *_write(REQUESTS, BULK_REQUESTS, CONTROL),
+            *_read(RESULTS),
+            _group("headrace-feed-", prefixed=True),
+            _SEE_GROUPS,
+        ),
     ),
     Role(
         "worker",

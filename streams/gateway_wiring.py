@@ -35,9 +35,10 @@ from producers.gateway.stream_routes import stream_routes
 from producers.gateway.submit_routes import submit_routes
 from producers.gateway.submitting import Submitter
 from producers.gateway.waiting import ResultWaiter
+from producers.kafka_access import require_access
 from producers.kafka_publisher import KafkaPublisher
 from producers.publisher import Publisher
-from schemas.topics import Lane
+from schemas.topics import REQUEST_TOPIC_OF_LANE, RESULTS, Lane
 from streams import metrics
 from streams.access_wiring import build_access, intake_rules
 from streams.background import Background
@@ -123,9 +124,10 @@ def routers_of(ports: Ports) -> list[APIRouter]:
 def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
     """The application on the real servers, which it reaches once it is started.
 
-    Raises MissingSecretError, PepperUnsetError.
+    Raises MissingSecretError, PepperUnsetError, KafkaRefusedError.
     """
     secret, owned = _secret(settings), AsyncExitStack()
+    require_access(settings.kafka_connection, [RESULTS, *REQUEST_TOPIC_OF_LANE.values()])
     keys, quotas = _access(settings, owned)
     postgres = settings.postgres.get_secret_value()
     load = QueueLoad(Limits(settings.gateway_waiting_limit, settings.gateway_tenant_share), time.monotonic)

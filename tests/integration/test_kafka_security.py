@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx2
 import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -130,6 +131,39 @@ def test_a_javascript_client_under_its_own_user_is_answered(
         request_id = produce(clients, environments["producer"])
         until(lambda: request_id in printed.read_text(), 60, lambda: printed.read_text() + log.read_text()[-2000:])
     assert f"{request_id} model hostname" in printed.read_text()
+
+
+def test_the_gateway_under_its_own_user_publishes_what_it_takes_and_tells_the_answer(
+    kafka: SecuredKafka, stores: dict[str, str], tmp_path: Path
+) -> None:
+    port, key = choose_port(), "0of0a0test0gateway0key"
+    ours = {
+        "HEADRACE_GATEWAY_PORT": str(port),
+        "HEADRACE_GATEWAY_KEY": key,
+        "HEADRACE_GATEWAY_SECRET": uuid.uuid4().hex,
+    }
+    question = json.dumps({"messages": [{"role": "user", "content": f"Which VLAN is native on {uuid.uuid4()}?"}]})
+    with (
+        headrace(tmp_path, stores | kafka.environment("worker"), "worker", "--lane", "interactive") as worker,
+        headrace(tmp_path, stores | kafka.environment("gateway") | ours, "gateway") as log,
+    ):
+        client = httpx2.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {key}"}, timeout=90
+        )
+        until(lambda: _is_ready(client), 60, lambda: log.read_text()[-2000:])
+        headers = {"content-type": "application/json"}
+        answer = client.post("/v1/requests", params={"wait": 25}, content=question.encode(), headers=headers)
+        told = answer.text + log.read_text()[-2000:] + worker.read_text()[-2000:]
+        assert answer.status_code == 200, told
+        assert answer.json()["status"] == "completed", told
+        assert "uthorization failed" not in log.read_text()
+
+
+def _is_ready(client: httpx2.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx2.HTTPError:
+        return False
 
 
 def _for_javascript(kafka: SecuredKafka, role: RoleName) -> dict[str, str]:
