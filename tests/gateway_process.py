@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from dataclasses import replace
+from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -19,7 +20,7 @@ RULES = replace(
     other_bodies=BodyRule(100_000),
     body_grace_seconds=1.0,
 )
-BOUNDS = {**SERVER_BOUNDS, "header_read_timeout": 1000}
+BOUNDS: dict[str, Any] = {**SERVER_BOUNDS, "header_read_timeout": 1000}
 
 
 async def serve(port: int, text: str) -> None:

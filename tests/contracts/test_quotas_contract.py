@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -97,7 +97,7 @@ async def test_what_was_waited_for_is_there(quotas_of: QuotasOf) -> None:
 
 @pytest.mark.parametrize(("quota", "by"), [("requests_per_day", "key_day"), ("bytes_per_day", "key_bytes")])
 async def test_a_day_counts_what_calls_use(quotas_of: QuotasOf, quota: str, by: str) -> None:
-    quotas = quotas_of(rules_of(replace(NOTHING, **{quota: 100})))  # type: ignore[arg-type]
+    quotas = quotas_of(rules_of(replace(NOTHING, **{quota: 100})))
     caller = a_caller()
     assert (await quotas.spend(an_ask(caller, 60, 60))).allowed
     refused = await quotas.spend(an_ask(caller, 60, 60))
@@ -220,13 +220,13 @@ class Breakable:
         self.away = False
         self.asked = 0
 
-    async def take(self, buckets: list[Bucket]) -> Counted:  # type: ignore[override]
+    async def take(self, buckets: Sequence[Bucket]) -> Counted:
         return replace(await self._there().take(buckets), gateways=self.gateways)
 
-    async def take_place(self, places: list[JobPlaces], job: str) -> JobPlaces | None:  # type: ignore[override]
+    async def take_place(self, places: Sequence[JobPlaces], job: str) -> JobPlaces | None:
         return await self._there().take_place(places, job)
 
-    async def give_place(self, places: list[JobPlaces], job: str) -> None:  # type: ignore[override]
+    async def give_place(self, places: Sequence[JobPlaces], job: str) -> None:
         await self._there().give_place(places, job)
 
     def _there(self) -> MemoryCounters:
@@ -282,7 +282,7 @@ async def test_counts_in_memory_are_bounded() -> None:
 
 @given(st.integers(1, 50), st.integers(1, 9), st.floats(0.5, 100))
 def test_the_shares_of_all_gateways_are_no_more_than_the_whole(burst: int, gateways: int, limit: float) -> None:
-    rate, total = (Bucket("key_rate", "one", kind, limit, burst, 1) for kind in ("rate", "total"))  # type: ignore[arg-type]
+    rate, total = Bucket("a", "one", "rate", limit, burst, 1), Bucket("b", "one", "total", limit, burst, 1)
     assert rate.shared_by(gateways).limit * gateways <= limit * 1.000001
     assert total.shared_by(gateways).limit * gateways <= limit
     assert rate.shared_by(gateways).burst >= 1
@@ -306,4 +306,4 @@ def test_an_address_stands_for_who_is_behind_it(address: str, network: str) -> N
 )
 def test_a_quota_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        KeyQuotas(**wrong)  # type: ignore[arg-type]
+        KeyQuotas(**wrong)

@@ -61,8 +61,9 @@ def test_a_key_is_made_and_lets_in_and_only_its_digest_is_kept(
     made = told(capsys, "create", *options, "--per-day", "100", "--name", "nightly", "--expires-days", "30")
     caller = asyncio.run(caller_of(made["key"]))
     assert caller is not None
-    assert (caller.key_id, caller.tenant, caller.scopes) == (made["key_id"], "meridian", {"read"})
-    assert (caller.allowed_models, caller.quotas.requests_per_second) == ({"claude-haiku-5-5"}, 2.5)
+    assert (caller.key_id, caller.tenant, set(caller.scopes)) == (made["key_id"], "meridian", {"read"})
+    assert caller.allowed_models == frozenset({"claude-haiku-5-5"})
+    assert caller.quotas.requests_per_second == 2.5
     assert caller.expires_at is not None
     assert timedelta(days=29) < caller.expires_at - datetime.now(UTC) <= timedelta(days=30)
     key = read_key(made["key"])
@@ -132,9 +133,9 @@ def test_a_rotated_key_is_good_for_the_same_and_the_old_one_for_the_overlap(caps
     new = told(capsys, "rotate", old["key_id"], "--overlap-hours", "2")
     assert new["replaces"] == old["key_id"]
     callers = [asyncio.run(caller_of(each["key"])) for each in (old, new)]
-    assert [caller and (caller.tenant, caller.scopes, caller.quotas.requests_per_day) for caller in callers] == [
-        ("meridian", {"submit"}, 7)
-    ] * 2
+    for caller in callers:
+        assert caller is not None
+        assert (caller.tenant, set(caller.scopes), caller.quotas.requests_per_day) == ("meridian", {"submit"}, 7)
     states = {key["key_id"]: key["state"] for key in told(capsys, "list")["keys"]}
     assert states == {old["key_id"]: "replaced", new["key_id"]: "active"}
     at_once = told(capsys, "rotate", new["key_id"], "--overlap-hours", "0")

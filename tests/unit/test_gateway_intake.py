@@ -59,7 +59,7 @@ async def test_whoever_has_no_valid_key_is_told_the_same(ring: TestRing) -> None
     shown = [expired, revoked, text_of(new_key()), good[:-1] + "x", good.upper(), "hr_' OR '1'='1_x", "x" * 300, "é"]
     async with client_of(sample_app(ring.ring)) as client:
         answers = [
-            await client.get("/v1/requests/a", headers={"Authorization": f"Bearer {key}".encode("latin-1")})
+            await client.get("/v1/requests/a", headers=[(b"Authorization", f"Bearer {key}".encode("latin-1"))])
             for key in shown
         ]
         for answer in answers:

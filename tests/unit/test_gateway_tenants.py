@@ -33,7 +33,7 @@ DEVICE = {"device_name": "edge-7", "requirements": "two VLANs"}
 
 ROUTES = [route for route in routes_of(WholeGateway().app()) if isinstance(route, APIRoute)]
 GUARDED = [
-    (method, route.path) for route in ROUTES if route.path not in OPEN_ROUTES for method in sorted(route.methods)
+    (method, route.path) for route in ROUTES if route.path not in OPEN_ROUTES for method in sorted(route.methods or ())
 ]
 WITH_ID = [(method, path) for method, path in GUARDED if "{" in path]
 LISTS = [path for method, path in GUARDED if method == "GET" and "{" not in path and "stream" not in path]
