@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from producers.gateway.app import gateway_app
-from producers.gateway.budgets import BudgetCheck, NoBudgets
+from producers.gateway.budgets import BudgetCheck
 from producers.gateway.bulk_book import JobLines, JobStore
 from producers.gateway.bulk_desk import BulkDesk, DeskPorts
 from producers.gateway.bulk_intake import BulkIntake, IntakePorts
@@ -51,6 +51,7 @@ from streams.gateway.local_keys import LocalKeys
 from streams.gateway.postgres_idempotency import PostgresIdempotency
 from streams.gateway.postgres_lookup import PostgresLookup
 from streams.gateway.postgres_queues import PostgresQueues
+from streams.gateway.postgres_spent import PostgresSpentBudgets
 from streams.gateway.queue_load import Backlog, Limits, QueueLoad
 from streams.logs import logger_named
 from streams.settings import Settings
@@ -140,14 +141,14 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
     )
     feed, pool = feed_parts(settings.kafka_connection, secret), bulk_pool(postgres)
     bulk = BulkPorts(PostgresJobs(pool), PostgresLines(pool), _bulk_publisher(settings))
-    idempotency = PostgresIdempotency(postgres)
+    idempotency, budgets = PostgresIdempotency(postgres), PostgresSpentBudgets(postgres, _now)
     lookup = PostgresLookup((settings.postgres_replica or settings.postgres).get_secret_value())
     ports = Ports(
         ids=SignedIds(secret),
         publisher=publisher,
         keys=keys,
         quotas=quotas,
-        budgets=NoBudgets(),
+        budgets=budgets,
         waiter=feed.feed,
         feed=feed.feed,
         bulk=bulk,
@@ -167,6 +168,7 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
         feed.reader.start()
         await pool.open()
         background.start(queues.follow)
+        background.start(budgets.follow)
         background.start(idempotency.forget_expired)
         try:
             yield
@@ -177,7 +179,7 @@ def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
             await pool.close()
             await background.aclose()
             await backlog.close()
-            for adapter in (queues, idempotency, lookup):
+            for adapter in (queues, idempotency, budgets, lookup):
                 await adapter.aclose()
             await owned.aclose()
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -20,6 +21,8 @@ from ops.topics import apply_topics
 from schemas.record import OutgoingRecord
 from schemas.request import PromptRequest
 from schemas.topics import BULK_REQUESTS, CONTROL, REQUESTS
+from streams.ledger.budgets import BudgetKey
+from streams.ledger.postgres_budgets import set_budget
 from tests.gateway_parts import RunningGateway, own_database, running_gateway
 from tests.kafka_reading import end_offsets, read_from
 from tests.pipeline import RunningServer, until
@@ -110,6 +113,21 @@ def test_a_row_and_its_calls_are_told_and_listed(gateway: RunningGateway, dsn: s
     listed = gateway.client.get("/v1/requests", params={"device": device, "status": "completed"}).json()
     assert [each["request_id"] for each in listed["requests"]] == [str(request_id)]
     assert gateway.client.delete(f"/v1/requests/{request_id}").status_code == 409
+
+
+def test_whoever_has_nothing_left_is_refused_before_anything_is_published(
+    gateway: RunningGateway, kafka: str, dsn: str
+) -> None:
+    asked = {**ASKED, "user_id": f"broke-{uuid4()}"}
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        set_budget(connection, BudgetKey("local", "user", asked["user_id"], "day"), None, Decimal(0))
+    until(lambda: gateway.client.post("/v1/requests", json=asked).status_code == 402)
+    before = end_offsets(kafka, REQUESTS)
+    refused = gateway.client.post("/v1/requests", json=asked)
+    assert (refused.status_code, refused.json()["code"]) == (402, "budget_spent")
+    assert 0 < int(refused.headers["Retry-After"]) <= 24 * 60 * 60
+    assert end_offsets(kafka, REQUESTS) == before
+    assert gateway.client.post("/v1/requests", json=ASKED).status_code == 202
 
 
 def test_a_cancellation_is_on_the_control_topic(gateway: RunningGateway, kafka: str) -> None:
