@@ -3,7 +3,7 @@
 It keeps an error that it does not take for a passing one until its user asks for it, and does nothing more meanwhile.
 Faust never asks. And a broker that comes up answers "which offsets are committed?" with an error that is handed on
 wrapped, as one that does not pass: that partition then has no position, and nothing at all is fetched from its broker.
-So that question is asked again, and whatever else is kept is there to be looked at.
+So that question is asked again, and whatever else is kept is asked for: what passes is then tried again.
 """
 
 from typing import Any
@@ -24,10 +24,16 @@ def install() -> None:
     GroupCoordinator._maybe_refresh_commit_offsets = _refresh  # noqa: SLF001
 
 
-def kept_error(consumer: Consumer) -> KafkaError | None:
-    """What the coordinator waits for somebody to ask for; None when it is well, or not there yet."""
+async def take_error(consumer: Consumer) -> KafkaError | None:
+    """What the coordinator waits for somebody to ask for, which goes on then; None when it is well."""
     inner = getattr(consumer._thread, "_consumer", None)  # noqa: SLF001
-    return None if inner is None else inner._coordinator._pending_exception  # noqa: SLF001
+    if inner is None or inner._coordinator._pending_exception is None:  # noqa: SLF001
+        return None
+    try:
+        await consumer._thread.call_thread(inner._coordinator.check_errors)  # noqa: SLF001
+    except KafkaError as error:
+        return error
+    return None
 
 
 async def _refresh(coordinator: Any, assignment: Any) -> bool:

@@ -27,6 +27,7 @@ _POLL_RECORDS = 500
 _BUFFERED_BATCHES = 8
 _LAG_SECONDS = 10
 _LOOKS_AT_LAG = 3
+_GROUP_ERRORS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         self._engine = settings
         self._ready = False
         self._assigned_at = 0.0
+        self._group_errors = 0
         self.on_partitions_revoked.connect(self._let_go, weak=False)
         self.on_before_shutdown.connect(self._drain, weak=False)
         self.agent(
@@ -133,11 +135,19 @@ class WorkerApp(faust.App):  # type: ignore[misc]
     async def _commit_regularly(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(self._engine.commit_interval_seconds)
-            if (error := faust_group.kept_error(self.consumer)) is not None:
-                log.error("group_error", reason=type(error).__name__, next_step="the worker ends and is started again")
-                await self.crash(error)
-            elif not self.rebalancing:
+            await self._end_at_lasting_error()
+            if not self.rebalancing:
                 await self._runner.commit()
+
+    async def _end_at_lasting_error(self) -> None:
+        """End the app at an error of its group that is there at every look, so many times in a row."""
+        error = await faust_group.take_error(self.consumer)
+        self._group_errors = 0 if error is None else self._group_errors + 1
+        if error is not None:
+            log.warning("group_error", reason=type(error).__name__)
+        if self._group_errors == _GROUP_ERRORS:
+            log.error("group_error_stays", next_step="the worker ends and is to be started again")
+            await self.crash(error)
 
     async def _watch_progress(self) -> None:
         # Lag that is seen once proves nothing: the record may have come, or the broker come back, a moment ago.

@@ -56,7 +56,7 @@ async def test_a_coordinator_that_is_not_ready_is_asked_again(
     assert len(asked) > 3
 
 
-async def test_an_error_that_stays_ends_the_worker_at_once(
+async def test_an_error_that_stays_ends_the_worker(
     kafka: str, group: str, tmp_path: Path, fail_first: Callable[[int, KafkaError], list[object]]
 ) -> None:
     fail_first(1_000, GroupAuthorizationFailedError(group))
