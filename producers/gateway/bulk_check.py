@@ -5,6 +5,7 @@ is checked as the worker will check it, bytes and all. Whatever that refuses, or
 read the long way, which finds the words for it.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -21,6 +22,8 @@ from schemas.record import OutgoingRecord
 from schemas.request import PromptRequest
 from schemas.topics import BULK_REQUESTS, MAX_VALUE_BYTES
 
+# The method of the model that calls it does little else, a hundred thousand times.
+_VALIDATED: Final[Callable[[bytes], PromptRequest]] = PromptRequest.__pydantic_validator__.validate_json
 _OURS: Final = frozenset({"request_id", "tenant", "accepted_at"})
 
 
@@ -49,8 +52,7 @@ class ItemCheck:
     def checked(self, number: int, item: RawItem) -> CheckedItem | str:
         """The job's item of that number, or why it is refused."""
         identity = self._line(number)
-        text = str(identity)
-        plain = self._plain(text, item.raw) if item.fields is None else None
+        plain = self._plain(identity, item.raw) if item.fields is None else None
         found = plain or self._any(identity, item)
         if isinstance(found, str):
             return found
@@ -64,9 +66,11 @@ class ItemCheck:
             return "model: the API key does not allow it"
         if len(value) > MAX_VALUE_BYTES:
             return f"the request has {len(value)} bytes, the limit is {MAX_VALUE_BYTES}"
-        digits = text.replace("-", "")
+        digits = identity.replace("-", "")
         trace = f"00-{digits}-{digits[16:]}-01"
-        return CheckedItem(request, request_record(request, BULK_REQUESTS, value, self._accepted_at_text, trace, text))
+        return CheckedItem(
+            request, request_record(request, BULK_REQUESTS, value, self._accepted_at_text, trace, identity)
+        )
 
     def _plain(self, identity: str, raw: bytes) -> tuple[PromptRequest, bytes] | None:
         if raw[:1] != b"{" or b'"request_id"' in raw or b'"tenant"' in raw or b'"accepted_at"' in raw:
@@ -76,11 +80,11 @@ class ItemCheck:
         ours = f'{{"request_id":"{identity}","tenant":"{self._tenant}","accepted_at":"{self._accepted_at_text}",'
         value = ours.encode() + raw[1:]
         try:
-            return PromptRequest.model_validate_json(value), value
+            return _VALIDATED(value), value
         except ValidationError:
             return None
 
-    def _any(self, identity: UUID, item: RawItem) -> tuple[PromptRequest, bytes] | str:
+    def _any(self, identity: str, item: RawItem) -> tuple[PromptRequest, bytes] | str:
         fields = fields_of(item)
         if isinstance(fields, str):
             return fields

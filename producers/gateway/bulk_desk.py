@@ -105,7 +105,7 @@ class BulkDesk:
         while item < last and len(told) < limit:
             item += 1
             if item not in by_item:
-                told.append({"status": "accepted", "item": item, "request_id": str(line(item))})
+                told.append({"status": "accepted", "item": item, "request_id": line(item)})
             elif status == "all":
                 told.append(_refused(by_item[item]))
         return {"lines": told, "next": item if item < found.items else None}

@@ -51,15 +51,16 @@ class SignedIds:
             raise ValueError(f"a job has lines 1 to {MAX_NUMBER}")
         return self._signed(tenant, unix_ms_of(job), _random_of(job), number)
 
-    def numbering(self, tenant: str, job: UUID) -> Callable[[int], UUID]:
-        """The same for many lines of one job; numbers are not checked."""
+    def numbering(self, tenant: str, job: UUID) -> Callable[[int], str]:
+        """The same for many lines of one job, as text; numbers are not checked."""
         secret, unix_ms, random = self._secret, unix_ms_of(job), _random_of(job) << NUMBER_BITS
         stated = f"{tenant}\0{unix_ms}\0"
         high = uuid7(unix_ms, random << _SIGNATURE_BITS).int
 
-        def line(number: int) -> UUID:
+        def line(number: int) -> str:
             digest = hmac.digest(secret, f"{stated}{random | number}".encode(), "sha256")
-            return UUID(int=high | number << _SIGNATURE_BITS | int.from_bytes(digest[:3], "big"))
+            digits = f"{high | number << _SIGNATURE_BITS | int.from_bytes(digest[:3], 'big'):032x}"
+            return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
         return line
 

@@ -71,4 +71,4 @@ def test_a_short_secret_is_refused_with_the_setting_to_mend() -> None:
 @given(TENANTS, MOMENTS, NUMBERS)
 def test_lines_that_are_numbered_together_have_the_same_ids(tenant: str, unix_ms: int, number: int) -> None:
     job = IDS.new(tenant, unix_ms)
-    assert IDS.numbering(tenant, job)(number) == IDS.line(tenant, job, number)
+    assert IDS.numbering(tenant, job)(number) == str(IDS.line(tenant, job, number))
