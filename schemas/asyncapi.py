@@ -38,6 +38,7 @@ _OPERATIONS: Final = (
     ("gateway", "send", REQUESTS, "Publish a request that came over HTTP."),
     ("gateway", "send", BULK_REQUESTS, "Publish a request that came over HTTP for the bulk lane."),
     ("gateway", "send", CONTROL, "Publish that somebody cancels a request over HTTP."),
+    ("gateway", "receive", RESULTS, "Tell results to those who wait for one and to those who follow them."),
     ("worker", "receive", REQUESTS, "Answer the requests of the interactive lane."),
     ("worker", "receive", BULK_REQUESTS, "Answer the requests of the bulk lane."),
     ("worker", "send", RESULTS, "Publish the one terminal result of each request."),
