@@ -30,7 +30,7 @@ _MOST_LABELS: Final = 16
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Events, until either side ends them.",
-        "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+        "content": {EVENT_STREAM: {}},  # frames, which no schema of ours describes
     }
 }
 
