@@ -11,7 +11,7 @@ from granian.server.embed import Server
 from producers.gateway.intake_rules import SERVER_BOUNDS
 from streams.gateway_wiring import build_gateway
 from streams.logs import logger_named
-from streams.process import allow_many_connections, cut_off_after, settle_memory, share_the_interpreter
+from streams.process import allow_many_connections, cut_off_after, settle_memory, take_short_turns
 from streams.settings import Settings
 
 log = logger_named("gateway")
@@ -54,7 +54,7 @@ async def run_gateway(settings: Settings) -> int:
         loop.add_signal_handler(number, end)
     allow_many_connections()
     settle_memory()
-    share_the_interpreter()
+    take_short_turns()
     log.info(
         "starting", address=f"{settings.gateway_host}:{settings.gateway_port}", kafka=settings.kafka_connection.servers
     )

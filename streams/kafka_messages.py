@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import repeat
+from threading import Thread
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from producers.kafka_access import explained
 from schemas.codec import FIXED_HEADERS
@@ -14,6 +15,7 @@ from streams.logs import Logger
 
 _FIXED: Final = list(FIXED_HEADERS)
 _COUNT: Final = len(_FIXED)
+_CLOSE_SECONDS: Final = 8.0
 _of_a_tuple: Final = partial(tuple.__new__, Record)  # what `_make` does, without a call of Python's own per record
 
 
@@ -41,6 +43,19 @@ class MessageReader:
         if error.str() != self._told:
             self._told = error.str()
             self._log.warning("the broker does not answer", error=explained(error))
+
+
+def leave_group(consumer: Consumer, log: Logger) -> None:
+    """Close `consumer`, so that others take over at once; in bounded time.
+
+    One whose membership another has taken may wait for a thread of its own that has ended (librdkafka of
+    confluent-kafka 2.16.0, in `rd_kafka_rebalance_protocol`). It is left alone then, and ends with the process.
+    """
+    closing = Thread(target=consumer.close, name="closing", daemon=True)
+    closing.start()
+    closing.join(_CLOSE_SECONDS)
+    if closing.is_alive():
+        log.warning("the client does not close", next_step="none; it ends with the process")
 
 
 def _records(messages: Sequence[Message]) -> list[Record]:

@@ -27,13 +27,8 @@ def settle_memory(step_objects: int = 100_000) -> None:
 
 
 def take_short_turns() -> None:
-    """Let a thread that waits for the interpreter after each send have it soon: the usual 5 ms would halve its rate."""
+    """Let a thread that has waited for a server go on soon: the usual 5 ms a time halve a writer's rate."""
     sys.setswitchinterval(_TURN_SECONDS)
-
-
-def share_the_interpreter() -> None:
-    """Let a thread that waits for a server have the interpreter soon: the usual 5 ms a time would add up to 20."""
-    sys.setswitchinterval(0.0005)
 
 
 def allow_many_connections() -> None:

@@ -13,7 +13,7 @@ from streams.broker_wait import wait_for_broker
 from streams.faust_worker import WorkerApp
 from streams.health import serve_health
 from streams.logs import logger_named
-from streams.process import allow_many_connections, cut_off_after, settle_memory, share_the_interpreter
+from streams.process import allow_many_connections, cut_off_after, settle_memory, take_short_turns
 from streams.settings import Settings
 from streams.wiring import WorkerParts, build_engine
 
@@ -64,7 +64,7 @@ async def run_worker(settings: Settings, lanes: Sequence[Lane]) -> int:
         )
         allow_many_connections()
         settle_memory()
-        share_the_interpreter()
+        take_short_turns()
         # Pushed last, so ended first: the heartbeat outlives the drain, and not the connections it needs.
         background = Background(end.on_crash)
         owned.push_async_callback(background.aclose)

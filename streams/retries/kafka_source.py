@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from producers.kafka_connection import KafkaAddress, client_options
 from schemas.record import Record
 from schemas.topics import RETRY
-from streams.kafka_messages import MessageReader
+from streams.kafka_messages import MessageReader, leave_group
 from streams.logs import logger_named
 from streams.offsets import Partition
 from streams.retries.finished_ahead import finished_in, note_of
@@ -104,7 +104,7 @@ class KafkaRetrySource:
 
     def close(self) -> None:
         """Leave the group, so that others take over at once."""
-        self._consumer.close()
+        leave_group(self._consumer, log)
 
     def _finished_ahead(self, partitions: list[TopicPartition]) -> dict[Partition, Collection[int]]:
         try:

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from producers.kafka_access import explained
 from producers.kafka_connection import KafkaAddress, client_options
 from schemas.record import Record
-from streams.kafka_messages import MessageReader
+from streams.kafka_messages import MessageReader, leave_group
 from streams.logs import logger_named
 from streams.sinks.batching import Partition
 from streams.sinks.commits import Commits
@@ -83,7 +83,7 @@ class KafkaSource:
         """Commit what is not confirmed and leave the group, so that others take over at once."""
         if self._commits.unconfirmed:
             self._commit_now()
-        self._consumer.close()
+        leave_group(self._consumer, log)
 
     def _send_commit(self) -> bool:
         if offsets := self._commits.to_send():

@@ -51,7 +51,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     # The gateway, its limits, its clients.
     "fastapi": ("producers/gateway/*.py", "streams/gateway_wiring.py", "ops/bench/*gateway*.py"),
     "starlette": ("producers/gateway/*.py", "streams/gateway_wiring.py"),
-    "throttled": ("streams/*/redis_*.py", "streams/*/memory_*.py"),
     # Operations alone.
     "granian": ("ops/gateway_process.py", "ops/bench/*gateway*.py"),
     "typer": ("ops/cli/*",),
