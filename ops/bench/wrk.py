@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,18 @@ def is_installed() -> bool:
 
 def load(url: str, key: str, what: str, connections: int, seconds: float) -> Loaded:
     """A closed loop of so many connections; `what` is `submit`, `keyed` or a file of ids. Raises SubjectError."""
-    command = ("wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(_SCRIPT), url)
+    # It counts in whole seconds.
+    command = (
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(1, ceil(seconds))}s",
+        "--timeout",
+        "10s",
+        "-s",
+        str(_SCRIPT),
+        url,
+    )
     told = subprocess.run(
         [*command, "--", key, what], capture_output=True, text=True, timeout=seconds + _MORE_SECONDS, check=False
     )
