@@ -4,7 +4,6 @@ Most lookups are hits by requests that did not pay. Their result differs from ot
 answer's JSON is stored as it will be sent, and the parts only the payer's own result needs are stored beside it.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple, Self
 from uuid import UUID
 
+import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from schemas.result import Answer, Usage
@@ -109,12 +109,12 @@ class CacheEntry(NamedTuple):
 
     def answer(self) -> Answer:
         """The answer alone; holes must have been filled."""
-        return Answer.model_validate(json.loads(self.shared)["answer"])
+        return Answer.model_validate(orjson.loads(self.shared)["answer"])
 
     def stored(self) -> StoredAnswer:
         """The answer with everything that is known of it; holes must have been filled."""
         expires_at = datetime.fromtimestamp(self.expires_at_ms / 1000, UTC)
-        members = {"cost_usd": None, **json.loads(self.shared), **json.loads(self.paid), "expires_at": expires_at}
+        members = {"cost_usd": None, **orjson.loads(self.shared), **orjson.loads(self.paid), "expires_at": expires_at}
         return StoredAnswer.model_validate(members)
 
     @property
@@ -139,4 +139,4 @@ def _milliseconds(moment: datetime) -> int:
 
 
 def _json(members: object) -> bytes:
-    return json.dumps(members, separators=(",", ":"), ensure_ascii=False).encode()
+    return orjson.dumps(members)
