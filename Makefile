@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_SECONDS ?= 1500
+# Tests mostly wait for servers: two processes, each with servers of its own, a file to one of them.
+TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check bench chaos lock clean
@@ -33,7 +35,7 @@ demo: $(STAMP) ## the whole pipeline on this machine, a fleet answered, the book
 	$(BIN)/headrace demo
 
 test: $(STAMP) ## every test, on real servers, in bounded time
-	$(BIN)/python -m pytest -q --session-timeout=$(TEST_SECONDS)
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --session-timeout=$(TEST_SECONDS)
 
 check: $(STAMP) ## lint, format, types, the published contract, the import rules
 	$(BIN)/ruff check .
