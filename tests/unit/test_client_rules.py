@@ -36,10 +36,10 @@ from producers.client.errors import Told, error_of
 from producers.client.http import options_of
 from producers.client.reading import Comeback, JobResults, ResultEvents
 from producers.client.talk import Pause, Steps, Talk
-from producers.client.uploads import Source, upload_of
+from producers.client.uploads import upload_of
 from producers.gateway.problems import Problem, answer_of
 from producers.gateway.sse import frame, heartbeat, opening
-from schemas.request import CachePolicy
+from schemas.request import CachePolicy, PromptRequest
 from tests.feeds import an_event
 from tests.pipeline import a_question
 
@@ -286,8 +286,11 @@ def test_results_of_a_job_that_were_cut_come_once_each(lines: int, cut: int) -> 
 
 def test_an_upload_is_the_same_bytes_each_time_though_its_source_can_be_taken_once() -> None:
     seen: list[UploadProgress] = []
-    source: Source = iter([{"prompt": "a", "cache": CachePolicy(mode="bypass")}, a_question(text="b")])
-    with upload_of(source, None, seen.append) as upload:
+    items: list[PromptRequest | dict[str, Any]] = [
+        {"prompt": "a", "cache": CachePolicy(mode="bypass")},
+        a_question(text="b"),
+    ]
+    with upload_of(iter(items), None, seen.append) as upload:
         first, second = b"".join(upload.pieces()), b"".join(upload.pieces())
     assert first == second
     assert seen == [UploadProgress(len(first), len(first))] * 2
