@@ -17,6 +17,7 @@ from producers.client.errors import (
     PositionExpiredError,
     TooManyRequestsError,
     UnknownIdError,
+    UnreadableAnswerError,
     WaitTimeoutError,
 )
 from producers.client.gateway_client import GatewayClient
@@ -42,6 +43,7 @@ __all__ = [
     "Timeouts",
     "TooManyRequestsError",
     "UnknownIdError",
+    "UnreadableAnswerError",
     "UploadProgress",
     "WaitTimeoutError",
     "has_ended",

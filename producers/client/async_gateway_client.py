@@ -119,7 +119,8 @@ class AsyncGatewayClient:
     ) -> JobReceipt:
         """Return when the broker has every item that is a request; `source` is a file (a Path) or requests.
 
-        Under a key of your own, the same content goes on where it was cut, in another process as well.
+        Under a key of your own, the same content goes on where it was cut, in another process as well. `on_progress` is
+        called in a thread beside the loop.
         """
         with upload_of(source, media_type, on_progress) as upload:
             return await self._run(self._talk.upload(upload, idempotency_key))

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from producers.client.errors import Told
+from producers.client.errors import Told, unreadable
 from schemas.request import PromptRequest
 
+D = TypeVar("D", bound=BaseModel)
 Pairs = tuple[tuple[str, str], ...]
 
 _LONGEST_TOLD: Final = 500
@@ -105,6 +106,15 @@ def retry_after_seconds(answer: Answer) -> float | None:
 
 def _date_of(answer: Answer) -> datetime:
     return parsedate_to_datetime(answer.headers["date"])
+
+
+def read(model: type[D], text: bytes, status: int = 200) -> D:
+    """The document; what a newer gateway says beside it is passed over. Raises UnreadableAnswerError."""
+    try:
+        return model.model_validate_json(text, extra="ignore")
+    except ValidationError:
+        pass
+    raise unreadable(status)  # outside, because the library's words repeat what could not be read
 
 
 def body_of(request: PromptRequest | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -69,6 +69,10 @@ class GatewayUnreachableError(GatewayError):
     """No answer came."""
 
 
+class UnreadableAnswerError(GatewayError):
+    """An answer that makes no sense to this client: its text is not repeated."""
+
+
 class WaitTimeoutError(GatewayError, TimeoutError):
     """It has not ended yet; it goes on, and can be waited for again."""
 
@@ -84,6 +88,13 @@ _OF_STATUS: dict[int, type[GatewayError]] = {
     429: TooManyRequestsError,
 }
 _FIRST_OF_SERVERS = 500
+
+
+def unreadable(status: int) -> UnreadableAnswerError:
+    """The answer is a success, and none that is known."""
+    detail = "the answer is none that this client knows"
+    next_step = "Update the client, or see what stands between here and the gateway."
+    return UnreadableAnswerError(Told(status, "unreadable_answer", detail, next_step))
 
 
 def error_of(told: Told) -> GatewayError:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
-from producers.client.calls import Call, Outcome, Pairs, told_by
+from producers.client.calls import Call, Outcome, Pairs, read, told_by
 from producers.client.documents import BulkResult, StreamedResult
-from producers.client.errors import error_of
+from producers.client.errors import error_of, unreadable
 from producers.client.patience import Dice, Patience
 from producers.client.talk import may_pass
 from schemas.result import PromptResult
@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _SLOW_EVENTS_SECONDS: Final = 15.0
 """Beyond the usual: the gateway gives a sign of life each 15 s."""
+_LONGEST_LINE_BYTES: Final = 32 * 1024 * 1024
 _LONGEST_AFTER_CUT_SECONDS: Final = 30.0
 
 
@@ -38,6 +39,20 @@ class Reading(Protocol[T]):
     def ended(self, outcome: Outcome | None) -> float:
         """The connection is over, None by the other side's will: seconds until the next. Raises GatewayError."""
         ...
+
+
+@dataclass(slots=True)
+class Lines:
+    """Lines from pieces of any size."""
+
+    _rest: bytes = b""
+
+    def completed(self, piece: bytes) -> list[bytes]:
+        """The lines that end in the piece. Raises UnreadableAnswerError for one longer than any of a gateway."""
+        *whole, self._rest = (self._rest + piece).split(b"\n")
+        if len(self._rest) > _LONGEST_LINE_BYTES:
+            raise unreadable(200)
+        return whole
 
 
 @dataclass(slots=True)
@@ -78,13 +93,13 @@ class ResultEvents:
     """Of the last whole event, or of where the stream stands between events."""
     is_open: bool = False
     is_over: bool = field(default=False, init=False)
-    _rest: bytes = b""
+    _pieces: Lines = field(default_factory=Lines)
     _lines: list[bytes] = field(default_factory=list)
     _after_cut_seconds: float = 1.0
 
     def call(self) -> Call:
         """See Reading."""
-        self._rest = b""
+        self._pieces = Lines()
         self._lines.clear()
         headers: Pairs = () if self.last_event_id is None else (("Last-Event-ID", self.last_event_id),)
         return Call("GET", "/v1/results/stream", self.query, headers, None, _SLOW_EVENTS_SECONDS)
@@ -92,9 +107,8 @@ class ResultEvents:
     def take(self, piece: bytes) -> list[StreamedResult]:
         """See Reading."""
         self.comeback.note_life()
-        *whole, self._rest = (self._rest + piece).split(b"\n")
         found: list[StreamedResult] = []
-        for line in whole:
+        for line in self._pieces.completed(piece):
             if stripped := line.removesuffix(b"\r"):
                 self._lines.append(stripped)
             elif (result := self._dispatched()) is not None:
@@ -121,8 +135,7 @@ class ResultEvents:
             self._after_cut_seconds = min(int(fields[b"retry"]) / 1000, _LONGEST_AFTER_CUT_SECONDS)
         if fields.get(b"event") != b"result":
             return None
-        result = PromptResult.model_validate_json(fields[b"data"], extra="ignore")
-        return StreamedResult(self.last_event_id or "", result)
+        return StreamedResult(self.last_event_id or "", read(PromptResult, fields.get(b"data", b"")))
 
 
 @dataclass(slots=True)
@@ -132,20 +145,19 @@ class JobResults:
     job: UUID
     comeback: Comeback
     is_over: bool = field(default=False, init=False)
-    _rest: bytes = b""
+    _pieces: Lines = field(default_factory=Lines)
     _had: set[int] = field(default_factory=set)
 
     def call(self) -> Call:
         """See Reading."""
-        self._rest = b""
+        self._pieces = Lines()
         return Call("GET", f"/v1/bulk/{self.job}/results")
 
     def take(self, piece: bytes) -> list[BulkResult]:
         """See Reading."""
         self.comeback.note_life()
-        *whole, self._rest = (self._rest + piece).split(b"\n")
-        read = (BulkResult.model_validate_json(line, extra="ignore") for line in whole if line)
-        found = [result for result in read if result.item not in self._had]
+        whole = [read(BulkResult, line) for line in self._pieces.completed(piece) if line]
+        found = [result for result in whole if result.item not in self._had]
         self._had.update(result.item for result in found)
         return found
 

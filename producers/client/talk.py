@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from producers.client.calls import Answer, Call, Outcome, Pairs, body_of, new_key, pairs_of, told_by
+from producers.client.calls import Answer, Call, Outcome, Pairs, body_of, new_key, pairs_of, read, told_by
 from producers.client.documents import Submitted, has_ended
 from producers.client.errors import Told, WaitTimeoutError, error_of
 from producers.client.patience import Dice, Patience
@@ -92,23 +92,23 @@ class Talk:
         answer = yield from self.answered(call)
         repeated = answer.headers.get("idempotent-replayed") == "true"
         if answer.status == _OK:
-            ended = read(RequestStatus, answer)
+            ended = _in(RequestStatus, answer)
             return Submitted(ended.request_id, ended.lane or lane, ended.timing.accepted_at, repeated, ended)
-        accepted = read(Accepted, answer)
+        accepted = _in(Accepted, answer)
         return Submitted(accepted.request_id, accepted.lane, accepted.accepted_at, repeated, None)
 
     def status(self, request_id: UUID) -> Steps[RequestStatus]:
         """Raises GatewayError."""
-        return read(RequestStatus, (yield from self.answered(Call("GET", f"/v1/requests/{request_id}"))))
+        return _in(RequestStatus, (yield from self.answered(Call("GET", f"/v1/requests/{request_id}"))))
 
     def cancel(self, request_id: UUID) -> Steps[None]:
         """Raises GatewayError."""
-        read(Cancelling, (yield from self.answered(Call("DELETE", f"/v1/requests/{request_id}"))))
+        _in(Cancelling, (yield from self.answered(Call("DELETE", f"/v1/requests/{request_id}"))))
 
     def page(self, query: Pairs, cursor: str | None) -> Steps[Page[RequestStatus]]:
         """Raises GatewayError."""
         call = Call("GET", "/v1/requests", (*query, *pairs_of({"cursor": cursor})))
-        page = read(RequestPage, (yield from self.answered(call)))
+        page = _in(RequestPage, (yield from self.answered(call)))
         return page.requests, page.next_cursor
 
     def wait(self, request_id: UUID, timeout_seconds: float) -> Steps[RequestStatus]:
@@ -124,20 +124,20 @@ class Talk:
             ("Idempotency-Key", key or new_key()),
         )
         call = Call("POST", "/v1/bulk", (), headers, upload, _UPLOAD_SECONDS)
-        return read(JobReceipt, (yield from self.answered(call)))
+        return _in(JobReceipt, (yield from self.answered(call)))
 
     def job(self, job: UUID) -> Steps[JobStatus]:
         """Raises GatewayError."""
-        return read(JobStatus, (yield from self.answered(Call("GET", f"/v1/bulk/{job}"))))
+        return _in(JobStatus, (yield from self.answered(Call("GET", f"/v1/bulk/{job}"))))
 
     def cancel_job(self, job: UUID) -> Steps[JobStatus]:
         """Raises GatewayError."""
-        return read(JobStatus, (yield from self.answered(Call("DELETE", f"/v1/bulk/{job}"))))
+        return _in(JobStatus, (yield from self.answered(Call("DELETE", f"/v1/bulk/{job}"))))
 
     def verdicts(self, job: UUID, wanted: VerdictFilter, after: str | None) -> Steps[Page[Verdict]]:
         """Raises GatewayError."""
         call = Call("GET", f"/v1/bulk/{job}/lines", pairs_of({"status": wanted, "after": after}))
-        page = read(VerdictPage, (yield from self.answered(call)))
+        page = _in(VerdictPage, (yield from self.answered(call)))
         return page.lines, None if page.next is None else str(page.next)
 
     def wait_for_job(
@@ -168,6 +168,5 @@ class Talk:
             pause = min(_LONGEST_LOOK_SECONDS, pause * 1.5)
 
 
-def read(model: type[D], answer: Answer) -> D:
-    """The document; what a newer gateway says beside it is passed over."""
-    return model.model_validate_json(answer.body, extra="ignore")
+def _in(model: type[D], answer: Answer) -> D:
+    return read(model, answer.body, answer.status)

@@ -28,6 +28,7 @@ from producers.client import (
     PositionExpiredError,
     TooManyRequestsError,
     UnknownIdError,
+    UnreadableAnswerError,
     UploadProgress,
     WaitTimeoutError,
 )
@@ -219,6 +220,21 @@ def test_what_is_no_problem_document_is_said_to_come_from_something_else() -> No
 def test_retry_after_is_read_as_seconds_or_as_a_date(said: str, seconds: float | None) -> None:
     headers = {"retry-after": said, "date": "Thu, 01 Jan 2026 00:00:00 GMT"}
     assert retry_after_seconds(Answer(503, headers, b"")) == seconds
+
+
+def test_an_answer_that_cannot_be_read_is_not_repeated_in_the_error() -> None:
+    told = Conversation(Answer(200, {}, b'{"answer": "a secret answer"}'))
+    events = ResultEvents((), comeback())
+    lines = JobResults(uuid4(), comeback())
+    for read in (
+        lambda: told.of(told.talk.status(uuid4())),
+        lambda: events.take(frame("result", b'{"answer":"a secret answer"}', "p1")),
+        lambda: lines.take(b'{"answer":"a secret answer"}\n'),
+    ):
+        with pytest.raises(UnreadableAnswerError) as unreadable:
+            read()
+        assert "secret" not in str(unreadable.value)
+        assert unreadable.value.__context__ is None
 
 
 RESULTS = [an_event(0, number) for number in range(4)]
