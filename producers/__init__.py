@@ -1,17 +1,29 @@
-"""Every write to Kafka: the publisher and its adapters, and the SDK that submits requests."""
+"""Every write to Kafka: the publisher and its adapters, the SDK that submits requests, and the one over HTTP."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from producers.async_request_producer import AsyncRequestProducer
     from producers.building import InvalidRequestError
+    from producers.client import AsyncGatewayClient, GatewayClient, GatewayError
     from producers.publisher import PublishError
     from producers.request_producer import RequestProducer
 
-__all__ = ["AsyncRequestProducer", "InvalidRequestError", "PublishError", "RequestProducer"]
+__all__ = [
+    "AsyncGatewayClient",
+    "AsyncRequestProducer",
+    "GatewayClient",
+    "GatewayError",
+    "InvalidRequestError",
+    "PublishError",
+    "RequestProducer",
+]
 
 _HOME = {
+    "AsyncGatewayClient": "producers.client",
     "AsyncRequestProducer": "producers.async_request_producer",
+    "GatewayClient": "producers.client",
+    "GatewayError": "producers.client",
     "InvalidRequestError": "producers.building",
     "PublishError": "producers.publisher",
     "RequestProducer": "producers.request_producer",

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from schemas.result import Usd
+
 
 class RejectedItemDocument(BaseModel):
     """An item that makes no request. `line` is where it stood in the upload."""
@@ -63,8 +65,8 @@ class JobStatus(JobDocument):
     failures: list[FailureDocument]
     rate_per_second: float
     eta_seconds: float | None
-    cost_usd: str
-    saved_usd: str
+    cost_usd: Usd
+    saved_usd: Usd
     last_completed_at: datetime | None
 
 

@@ -8,10 +8,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from producers.gateway.lookup import LiveStatus
 from schemas.identity import Name
 from schemas.request import LabelKey, LabelValue, TemplateRef
-from schemas.result import Answer, Count, Source, Usage
+from schemas.result import Answer, Count, Source, Usage, Usd
 from schemas.topics import Lane
 
-Money = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", description="Dollars, in plain digits.")]
+Money = Usd
 
 
 class Closed(BaseModel):

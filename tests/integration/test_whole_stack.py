@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -25,7 +26,17 @@ from tests.pipeline import a_question, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+ROOT = Path(__file__).parents[2]
 Home = Path
+
+
+def examples_of_clients() -> list[str]:
+    """The blocks of Python in both pages that use a client of the gateway."""
+    pages = [(ROOT / page).read_text() for page in ("README.md", "producers/client/README.md")]
+    blocks = [
+        block for page in pages for block in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    ]
+    return [block for block in blocks if "GatewayClient" in block]
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +135,15 @@ def test_the_gateways_url_is_what_a_standard_client_takes(home: Home) -> None:
         assert float(told["cost_usd"]) > 0
         listed = client.get("/v1/requests", params={"status": "completed"}).json()["requests"]
         assert [each["request_id"] for each in listed] == [accepted.json()["request_id"]]
+
+
+@pytest.mark.parametrize("example", examples_of_clients())
+def test_the_examples_of_the_gateways_clients_run(home: Home, example: str) -> None:
+    command = [sys.executable, "-c", example]
+    ran = subprocess.run(command, cwd=home.parent, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "completed" in ran.stdout or "request_unknown" in ran.stdout
+    assert "failed" not in ran.stdout
 
 
 def test_a_second_up_is_refused_and_names_the_next_command(home: Home) -> None:

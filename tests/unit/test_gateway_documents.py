@@ -92,7 +92,7 @@ async def test_what_the_routes_answer_is_what_the_document_says() -> None:
         for each in (written, accepted.json()["request_id"]):
             RequestStatus.model_validate((await client.get(f"/v1/requests/{each}", headers=ACME)).json())
         told = RequestPage.model_validate((await client.get("/v1/requests", headers=ACME)).json())
-        assert told.requests[0].cost_usd == "0.0000008"
+        assert str(told.requests[0].cost_usd) == "8E-7"
         waiting = accepted.json()["request_id"]
         Cancelling.model_validate((await client.delete(f"/v1/requests/{waiting}", headers=ACME)).json())
         DeviceJob.model_validate((await client.post("/api/generate-config", json=DEVICE, headers=ACME)).json())
