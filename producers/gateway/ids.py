@@ -1,7 +1,8 @@
 """Ids that prove themselves: every copy of the gateway knows an id that any of them gave out, without asking a store.
 
-A version 7 UUID has 74 free bits. Ours hold, from the left: 26 random ones, a number of 24 (0 for a single request, from
-1 on for a bulk job's lines, the highest for the job itself), and 24 of a signature over all the rest and the tenant.
+A version 7 UUID has 74 free bits. Ours hold, from the left: 26 random ones, a number of 24 (0 for a single request,
+from 1 on for a bulk job's lines, the highest for the job itself), and 24 of a signature over all the rest and the
+tenant.
 
 So a request that was accepted a moment ago is never unknown, though no store has its row yet; another tenant's id looks
 like no id at all; and the lines of one job lie in one range of ids, in their order. The signature decides nothing but
