@@ -20,7 +20,7 @@ from ops.bench.wrk import Loaded
 from ops.local.gateway import GatewayPlace
 from ops.local.ports import accepts_connections, choose_port
 from ops.local.probes import answers_http
-from ops.local.testing import local_servers
+from ops.local.testing import Endpoints, ServerName, local_servers
 from ops.migrations.apply import migrate_postgres
 from ops.topics import apply_topics
 from streams.gateway.local_keys import LOCAL_TENANT
@@ -50,9 +50,16 @@ class Stage:
 
     home: Path
     place: GatewayPlace
-    postgres: str
-    kafka: str
+    endpoints: Endpoints
     process: Process
+
+    @property
+    def kafka(self) -> str:
+        return self.endpoints.kafka or ""
+
+    @property
+    def postgres(self) -> str:
+        return self.endpoints.postgres or ""
 
 
 def run(rounds: int = 3, size: Size | None = None) -> Report:
@@ -124,9 +131,9 @@ def _bare(home: Path, size: Size) -> Loaded:
 
 
 @contextlib.contextmanager
-def gateway_stage(home: Path) -> Iterator[Stage]:
-    """A broker, a database and one copy of the gateway, ready."""
-    with local_servers(home, {"kafka", "postgres"}) as endpoints:
+def gateway_stage(home: Path, *more: ServerName) -> Iterator[Stage]:
+    """A broker, a database, servers named beside them, and one copy of the gateway, ready."""
+    with local_servers(home, {"kafka", "postgres", *more}) as endpoints:
         kafka, postgres = endpoints.kafka or "", endpoints.postgres or ""
         apply_topics(kafka)
         migrate_postgres(postgres, datetime.now(UTC))
@@ -140,4 +147,4 @@ def gateway_stage(home: Path) -> Iterator[Stage]:
         }
         with running(home / "gateway.log", ("-m", "ops.cli", "gateway"), environment) as process:
             wait_until(lambda: answers_http(place.readiness), process, home / "gateway.log", _START_SECONDS)
-            yield Stage(home, place, postgres, kafka, process)
+            yield Stage(home, place, endpoints, process)

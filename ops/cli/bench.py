@@ -26,6 +26,7 @@ class BenchName(StrEnum):
     gateway = "gateway"
     gateway_bulk = "gateway-bulk"
     gateway_streams = "gateway-streams"
+    gateway_wait = "gateway-wait"
     all = "all"
 
 
@@ -56,7 +57,18 @@ def bench(
 def _measured(name: BenchName, rounds: int, minutes: float) -> "Report":
     from rich.console import Console
 
-    from ops.bench import fairness, fleet, gateway, gateway_bulk, gateway_sse, hits, limits, sinks, slow_model
+    from ops.bench import (
+        fairness,
+        fleet,
+        gateway,
+        gateway_bulk,
+        gateway_sse,
+        gateway_wait,
+        hits,
+        limits,
+        sinks,
+        slow_model,
+    )
     from ops.bench.report import Report
 
     runs: dict[BenchName, Callable[[int], Report]] = {
@@ -70,6 +82,7 @@ def _measured(name: BenchName, rounds: int, minutes: float) -> "Report":
         BenchName.gateway: gateway.run,
         BenchName.gateway_bulk: gateway_bulk.run,
         BenchName.gateway_streams: lambda _: gateway_sse.run(),
+        BenchName.gateway_wait: gateway_wait.run,
     }
     with Console(stderr=True).status(f"measuring {name}, {rounds} rounds"):
         return runs[name](rounds)

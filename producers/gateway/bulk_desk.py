@@ -54,8 +54,8 @@ class BulkDesk:
 
     async def job(self, tenant: str, job: UUID) -> Job:
         """Raises Problem 404, 503."""
-        # An id that was not given out to the tenant asks no store.
-        if not self._ports.ids.is_ours(tenant, job):
+        # An id that is none of the tenant's jobs asks no store.
+        if not self._ports.ids.is_our_job(tenant, job):
             raise job_missing()
         try:
             found = await self._ports.shelf.find(tenant, job)

@@ -90,7 +90,7 @@ class BulkIntake:
         ports = self._ports
         if (overload := ports.load.overload(upload.caller.tenant, "bulk")) is not None:
             raise overloaded(overload)
-        new_job = ports.ids.new(upload.caller.tenant)
+        new_job = ports.ids.new_job(upload.caller.tenant)
         try:
             held = await ports.book.begin(upload.caller.tenant, new_job, upload.client_key)
             async with self._lease(held), self._place(upload.caller, held.job):

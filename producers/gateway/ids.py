@@ -1,7 +1,8 @@
 """Ids that prove themselves: every copy of the gateway knows an id that any of them gave out, without asking a store.
 
-A version 7 UUID has 74 free bits. Ours hold, from the left: 26 random ones, a number of 24 (0 for a single request and
-for a bulk job itself, from 1 on for the job's lines), and 24 of a signature over all the rest and the tenant.
+A version 7 UUID has 74 free bits. Ours hold, from the left: 26 random ones, a number of 24 (0 for a single request,
+from 1 on for a bulk job's lines, the highest for the job itself), and 24 of a signature over all the rest and the
+tenant.
 
 So a request that was accepted a moment ago is never unknown, though no store has its row yet; another tenant's id looks
 like no id at all; and the lines of one job lie in one range of ids, in their order. The signature decides nothing but
@@ -18,7 +19,9 @@ from uuid import UUID
 from producers.uuid7 import unix_ms_of, uuid7
 
 NUMBER_BITS: Final = 24
-MAX_NUMBER: Final = (1 << NUMBER_BITS) - 1
+JOB_NUMBER: Final = (1 << NUMBER_BITS) - 1
+MAX_NUMBER: Final = JOB_NUMBER - 1
+"""Of a line."""
 _SIGNATURE_BITS: Final = 24
 _RANDOM_BITS: Final = 26
 _LOW_BITS: Final = 62
@@ -41,9 +44,12 @@ class SignedIds:
         self._secret = secret
 
     def new(self, tenant: str, unix_ms: int | None = None) -> UUID:
-        """An id of a single request or of a job, of now or of the given time."""
-        made = uuid7(unix_ms)
-        return self._signed(tenant, unix_ms_of(made), secrets.randbits(_RANDOM_BITS), 0)
+        """An id of a single request, of now or of the given time."""
+        return self._new(tenant, unix_ms, 0)
+
+    def new_job(self, tenant: str, unix_ms: int | None = None) -> UUID:
+        """An id of a bulk job, of now or of the given time."""
+        return self._new(tenant, unix_ms, JOB_NUMBER)
 
     def line(self, tenant: str, job: UUID, number: int) -> UUID:
         """The id of a job's line; always the same. Raises ValueError where `number` is not 1 to MAX_NUMBER."""
@@ -71,6 +77,13 @@ class SignedIds:
         expected = self._signed(tenant, unix_ms_of(identity), _random_of(identity), number_of(identity))
         return hmac.compare_digest(expected.bytes, identity.bytes)
 
+    def is_our_job(self, tenant: str, identity: UUID) -> bool:
+        """Whether it was given out to this tenant as the id of a job."""
+        return number_of(identity) == JOB_NUMBER and self.is_ours(tenant, identity)
+
+    def _new(self, tenant: str, unix_ms: int | None, number: int) -> UUID:
+        return self._signed(tenant, unix_ms_of(uuid7(unix_ms)), secrets.randbits(_RANDOM_BITS), number)
+
     def _signed(self, tenant: str, unix_ms: int, random: int, number: int) -> UUID:
         body = random << NUMBER_BITS | number
         stated = f"{tenant}\0{unix_ms}\0{body}".encode()
@@ -80,8 +93,8 @@ class SignedIds:
 
 
 def number_of(identity: UUID) -> int:
-    """The line's number within its job; 0 for a single request or a job."""
-    return _free_bits(identity) >> _SIGNATURE_BITS & MAX_NUMBER
+    """The line's number within its job; 0 for a single request, JOB_NUMBER for a job."""
+    return _free_bits(identity) >> _SIGNATURE_BITS & JOB_NUMBER
 
 
 def lines_of(job: UUID) -> IdRange:

@@ -33,6 +33,8 @@ class StatusDesk:
 
     async def status(self, tenant: str, request_id: UUID) -> Json:
         """The document of one request. Raises Problem 404, 503."""
+        if self._ids.is_our_job(tenant, request_id):
+            raise _is_a_job(request_id)
         try:
             known = await self._lookup.find(tenant, request_id)
         except LookupUnavailableError:
@@ -67,6 +69,11 @@ def missing(request_id: UUID) -> Problem:
         "Check the id; ids are not shared between tenants.",
         request_id=request_id,
     )
+
+
+def _is_a_job(request_id: UUID) -> Problem:
+    detail = "this is the id of a bulk job, not of a request"
+    return Problem(404, "request_unknown", detail, f"Ask for it at /v1/bulk/{request_id}.", request_id=request_id)
 
 
 def document_of(stored: StoredRequest, calls: Calls) -> Json:

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from ops.bench import gateway, gateway_bulk, gateway_sse, wrk
+from ops.bench import gateway, gateway_bulk, gateway_sse, gateway_wait, wrk
 from ops.bench.fleet import run_fleet
 from ops.bench.hits import Size, run
 
@@ -49,3 +49,12 @@ def test_bulk_uploads_and_streams_are_measured_whole() -> None:
     streams = gateway_sse.run(gateway_sse.Size(subscribers=40, results=5, pace_per_second=50))
     assert streams.ok
     assert streams.rows[0]["deliveries"] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_waits_on_hits_are_answered_in_place_by_the_shared_cache() -> None:
+    report = gateway_wait.run(1, gateway_wait.Size(calls=20, warm_up=5))
+    assert [bar.name for bar in report.bars] == ["gateway_wait_p50_ms"]
+    assert 0 < report.rows[0]["wait_p50_ms"] <= report.rows[0]["wait_p99_ms"]
+    assert report.rows[0]["submit_p50_ms"] > 0

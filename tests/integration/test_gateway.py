@@ -163,7 +163,7 @@ def test_the_key_is_taken_from_a_url_as_standard_clients_send_it(gateway: Runnin
     with httpx2.Client(trust_env=False) as stranger:
         assert stranger.get(f"http://key:{key}@{address}/v1/requests").status_code == 200
         assert stranger.get(f"http://key:wrong@{address}/v1/requests").status_code == 401
-        assert not any(sign.isdigit() for sign in stranger.get(f"{gateway.url}/livez").headers.get("server", ""))
+        assert stranger.get(f"{gateway.url}/livez").headers.get("server", "") == ""
 
 
 def test_a_full_lane_is_refused_with_when_to_come_again_and_nothing_is_lost(

@@ -330,7 +330,7 @@ async def test_an_upload_whose_copy_died_is_taken_over_after_its_lease(front: Fr
     key_of_upload = "fleet-3"
     digest = hashlib.sha256(b"bulk\0" + key_of_upload.encode()).digest()
     async with AsyncConnectionPool(front.dsn, min_size=1, max_size=1, kwargs={"prepare_threshold": None}) as pool:
-        dead: Held = await PostgresJobs(pool).begin(front.tenant, IDS.new(front.tenant), digest)
+        dead: Held = await PostgresJobs(pool).begin(front.tenant, IDS.new_job(front.tenant), digest)
         busy = await front.upload(b"".join(lines(10)), idempotency_key=key_of_upload)
         assert busy.status_code == 409
         with psycopg.connect(front.dsn) as connection:  # ten seconds later

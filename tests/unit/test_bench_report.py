@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from ops.bench import fairness, fleet, gateway, gateway_bulk, gateway_sse, hits, limits, sinks, slow_model
+from ops.bench import (
+    fairness,
+    fleet,
+    gateway,
+    gateway_bulk,
+    gateway_sse,
+    gateway_wait,
+    hits,
+    limits,
+    sinks,
+    slow_model,
+)
 from ops.bench.pace import Sample, cpu_seconds_per_1000, percentile, steady_rate
 from ops.bench.questions import a_request, number_of
 from ops.bench.report import Bar, Report, merged
@@ -27,6 +38,7 @@ BENCHES: dict[str, ModuleType] = {
     "gateway": gateway,
     "gateway-bulk": gateway_bulk,
     "gateway-streams": gateway_sse,
+    "gateway-wait": gateway_wait,
 }
 
 

@@ -20,7 +20,7 @@ from tests.unit.events import requests
 
 IDS = SignedIds(b"a secret of sixteen bytes")
 CALLER = Caller(KeyId("k"), "acme", frozenset({"submit"}))
-JOB = IDS.new("acme")
+JOB = IDS.new_job("acme")
 CHECK = ItemCheck(IDS, CALLER, JOB, "claude-haiku-5-5")
 OURS = ("request_id", "tenant", "accepted_at")
 

@@ -35,7 +35,7 @@ def test_pages_of_verdicts_are_whole(items: int, refused: set[int], limit: int, 
 
 async def _pages(items: int, refused: set[int], limit: int, status: str) -> None:
     desk, book, _ = a_desk()
-    job = IDS.new("acme")
+    job = IDS.new_job("acme")
     rejections = [RejectedItem(item, item + 1, "no") for item in sorted(refused)]
     held = await book.begin("acme", job, None)
     await book.advance(held, Progress(items, items - len(refused), len(refused), b"", rejections, sealed=True))
@@ -56,7 +56,7 @@ async def _pages(items: int, refused: set[int], limit: int, status: str) -> None
 
 async def test_an_id_that_was_not_given_out_is_the_same_404_as_a_job_that_is_not_there() -> None:
     desk, book, _ = a_desk()
-    job = IDS.new("acme")
+    job = IDS.new_job("acme")
     await book.begin("acme", job, None)
     told = []
     for tenant, identity in (("other", job), ("acme", uuid7()), ("acme", IDS.new("acme"))):
@@ -69,7 +69,7 @@ async def test_an_id_that_was_not_given_out_is_the_same_404_as_a_job_that_is_not
 
 async def test_a_cancel_names_the_whole_range_and_who_asks() -> None:
     desk, book, publisher = a_desk()
-    job = IDS.new("acme")
+    job = IDS.new_job("acme")
     await book.begin("acme", job, None)
     await desk.cancel("acme", job, "key k-1")
     (record,) = publisher.records

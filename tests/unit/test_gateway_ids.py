@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.gateway.ids import MAX_NUMBER, SignedIds, lines_of, number_of
+from producers.gateway.ids import JOB_NUMBER, MAX_NUMBER, SignedIds, lines_of, number_of
 from producers.uuid7 import unix_ms_of, uuid7
 
 IDS = SignedIds(b"a secret of sixteen bytes")
@@ -20,15 +20,26 @@ def test_an_id_is_a_version_7_uuid_of_its_time_that_its_tenant_owns(tenant: str,
     made = IDS.new(tenant, unix_ms)
     assert (made.version, unix_ms_of(made), number_of(made)) == (7, unix_ms, 0)
     assert IDS.is_ours(tenant, made)
+    assert not IDS.is_our_job(tenant, made)
+
+
+@given(TENANTS, MOMENTS)
+def test_the_id_of_a_job_says_so_to_its_tenant(tenant: str, unix_ms: int) -> None:
+    job = IDS.new_job(tenant, unix_ms)
+    assert (job.version, unix_ms_of(job), number_of(job)) == (7, unix_ms, JOB_NUMBER)
+    assert IDS.is_ours(tenant, job)
+    assert IDS.is_our_job(tenant, job)
+    assert not IDS.is_our_job(f"not {tenant}", job)
 
 
 @given(TENANTS, MOMENTS, NUMBERS)
 def test_a_line_has_one_id_that_lies_in_the_range_of_its_job(tenant: str, unix_ms: int, number: int) -> None:
-    job = IDS.new(tenant, unix_ms)
+    job = IDS.new_job(tenant, unix_ms)
     line = IDS.line(tenant, job, number)
     assert line == IDS.line(tenant, job, number)
     assert number_of(line) == number
     assert IDS.is_ours(tenant, line)
+    assert not IDS.is_our_job(tenant, line)
     lines = lines_of(job)
     assert lines.first <= line <= lines.last
     assert not lines.first <= job <= lines.last
@@ -36,7 +47,7 @@ def test_a_line_has_one_id_that_lies_in_the_range_of_its_job(tenant: str, unix_m
 
 @given(NUMBERS, NUMBERS)
 def test_lines_are_in_the_order_of_their_numbers(one: int, other: int) -> None:
-    job = IDS.new("acme")
+    job = IDS.new_job("acme")
     assert (IDS.line("acme", job, one) < IDS.line("acme", job, other)) == (one < other)
 
 
@@ -57,7 +68,7 @@ def test_another_tenants_id_and_another_secrets_are_not_ours() -> None:
 
 
 def test_a_job_has_no_line_0_and_none_past_the_last() -> None:
-    job = IDS.new("acme")
+    job = IDS.new_job("acme")
     for number in (0, -1, MAX_NUMBER + 1):
         with pytest.raises(ValueError, match="lines 1 to"):
             IDS.line("acme", job, number)
@@ -70,5 +81,5 @@ def test_a_short_secret_is_refused_with_the_setting_to_mend() -> None:
 
 @given(TENANTS, MOMENTS, NUMBERS)
 def test_lines_that_are_numbered_together_have_the_same_ids(tenant: str, unix_ms: int, number: int) -> None:
-    job = IDS.new(tenant, unix_ms)
+    job = IDS.new_job(tenant, unix_ms)
     assert IDS.numbering(tenant, job)(number) == str(IDS.line(tenant, job, number))

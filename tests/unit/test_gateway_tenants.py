@@ -161,6 +161,14 @@ async def test_its_own_id_is_known(acme: Acme, method: str, path: str) -> None:
     assert answer.status_code not in {401, 403, 404, 405}
 
 
+@pytest.mark.parametrize(("method", "path"), [each for each in WITH_ID if not each[1].startswith("/v1/bulk")])
+async def test_the_id_of_its_own_job_is_no_request_and_says_where_to_ask(acme: Acme, method: str, path: str) -> None:
+    sent = body_of(method)
+    answer = await acme.client.request(method, at(path, acme.job), **{**sent, "headers": ACME | sent["headers"]})
+    assert (answer.status_code, answer.json()["code"]) == (404, "request_unknown")
+    assert f"/v1/bulk/{acme.job}" in answer.json()["next"]
+
+
 @pytest.mark.parametrize("path", LISTS)
 async def test_no_list_holds_anything_of_another_tenant(acme: Acme, path: str) -> None:
     for question in ("", "?limit=200", f"?user={SECRET}", f"?device={SECRET}", "?tenant=acme"):

@@ -39,7 +39,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "clickhouse_connect": ("streams/*/clickhouse_*.py", "streams/wiring.py", "ops/*"),
     # The model's adapter is three modules: the SDK, its errors, and its calls over lean connections.
     "anthropic": (*MODEL_ADAPTER, "streams/wiring.py", "ops/rehearsal/*"),
-    "httpx2": (*MODEL_ADAPTER, "producers/gateway_client*.py", "producers/client/*.py"),
+    "httpx2": (*MODEL_ADAPTER, "producers/gateway_client*.py", "producers/client/*.py", "ops/bench/gateway_wait.py"),
     "aiohttp": (*MODEL_ADAPTER, "ops/rehearsal/*", "ops/local/*"),
     "genai_prices": ("streams/model/prices.py",),
     "alembic": ("ops/*",),
