@@ -178,7 +178,9 @@ def test_a_row_that_no_store_can_hold_is_told_from_a_store_that_is_down(
 
 
 @pytest.mark.parametrize(
-    "store", [PostgresStore("postgresql://u:p@127.0.0.1:1/d"), ClickHouseStore("http://u:p@127.0.0.1:1")], ids=str
+    "store",
+    [PostgresStore("postgresql://u:p@127.0.0.1:1/d"), ClickHouseStore("http://u:p@127.0.0.1:1")],
+    ids=["postgres", "clickhouse"],
 )
 def test_a_store_that_is_down_is_unavailable(store: ResultStore) -> None:
     events: list[PromptResult] = [a_result()]
