@@ -35,6 +35,8 @@ _Item = Annotated[int, Query(ge=0, le=100_000)]
 _Limit = Annotated[int, Query(ge=1, le=1000)]
 
 _TEXT: Final[dict[str, Any]] = {"schema": {"type": "string"}}
+# One that is no request is rejected alone.
+_ITEM: Final[dict[str, Any]] = {"anyOf": [{"$ref": "#/components/schemas/RequestBody"}, {}]}
 _CONTENT: Final[dict[str, Any]] = {
     "parameters": [
         {
@@ -48,7 +50,7 @@ _CONTENT: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             "application/x-ndjson": _TEXT,
-            "application/json": {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/RequestBody"}}},
+            "application/json": {"schema": {"type": "array", "items": _ITEM}},
             "text/csv": _TEXT,
         },
     },

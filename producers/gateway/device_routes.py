@@ -29,16 +29,18 @@ _DEVICE: Final[Mapping[str, Any]] = {
     "type": "object",
     "required": ["device_name", "requirements"],
     "properties": {
-        "device_name": {"type": "string", "minLength": 1, "maxLength": 256},
+        "device_name": {"type": "string", "minLength": 1},
         "requirements": {"type": "string", "minLength": 1},
         "user_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 128},
         "department": {"type": ["string", "null"], "minLength": 1, "maxLength": 128},
     },
 }
+# One that is none is rejected alone.
+_ANY_DEVICE: Final = {"anyOf": [_DEVICE, {}]}
 _DEVICES: Final[Mapping[str, Any]] = {
     "type": "object",
     "required": ["requests"],
-    "properties": {"requests": {"type": "array", "minItems": 1, "maxItems": MOST_DEVICES, "items": _DEVICE}},
+    "properties": {"requests": {"type": "array", "minItems": 1, "maxItems": MOST_DEVICES, "items": _ANY_DEVICE}},
 }
 
 

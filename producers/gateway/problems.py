@@ -8,6 +8,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 PROBLEM_JSON: Final = "application/problem+json"
 _TOLD_ERRORS: Final = 5
@@ -72,15 +73,24 @@ def tell_problems(app: FastAPI) -> None:
         return answer_of(Problem(400, "invalid_request", _told(error), "Correct the named fields and send it again."))
 
     @app.exception_handler(HTTPException)
-    async def _framework(_: Request, error: HTTPException) -> Response:
+    async def _framework(request: Request, error: HTTPException) -> Response:
         code, next_step = _CODES.get(error.status_code, ("refused", "See /openapi.json for what is accepted."))
         detail = HTTPStatus(error.status_code).description or code
-        return answer_of(Problem(error.status_code, code, detail, next_step, headers=error.headers))
+        is_method = error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+        headers = _allow(app, request, error.headers) if is_method else error.headers
+        return answer_of(Problem(error.status_code, code, detail, next_step, headers=headers))
 
 
 def bug() -> Problem:
     """500."""
     return Problem(500, "internal_error", "the gateway failed", "Send it again; it may be accepted.")
+
+
+def _allow(app: FastAPI, request: Request, usual: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Every method of that path; the framework names those of the first of its routes."""
+    there = (item for path, item in app.openapi()["paths"].items() if compile_path(path)[0].match(request.url.path))
+    methods = sorted({method.upper() for item in there for method in item})
+    return {"Allow": ", ".join(methods)} if methods else usual
 
 
 def _told(error: RequestValidationError) -> str:

@@ -2,12 +2,13 @@
 
 import base64
 import binascii
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from producers.gateway.answers import answered, json_answer, refused_to_callers
 from producers.gateway.callers import Caller, KeyRing
@@ -23,11 +24,22 @@ from schemas.request import MAX_LABELS
 MOST_LISTED: Final = 200
 _USUALLY_LISTED: Final = 50
 _LONGEST_CURSOR: Final = 200
+_DATE_AND_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]", re.ASCII)
 
 _STATUS: Final = answered("How it stands.", RequestStatus)
 _CANCELLING: Final = answered("The cancellation is published; the request ends once, either way.", Cancelling)
 _PAGE: Final = answered("The newest first.", RequestPage)
 _Text = Annotated[str | None, Field(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+
+
+def _as_text(moment: object) -> object:
+    """Left to itself, the library takes a number for seconds since 1970."""
+    if isinstance(moment, str) and not _DATE_AND_TIME.match(moment):
+        raise ValueError("is a date and time with its zone: 2026-01-31T12:00:00Z")
+    return moment
+
+
+_Moment = Annotated[AwareDatetime, BeforeValidator(_as_text)]
 
 
 class Asked(BaseModel):
@@ -39,7 +51,7 @@ class Asked(BaseModel):
     department: _Text = None
     device: _Text = None
     status: LiveStatus | None = None
-    since: AwareDatetime | None = None
+    since: _Moment | None = None
     label: Annotated[list[str], Field(max_length=MAX_LABELS, description="`name:value`; may be repeated.")] = []
     limit: Annotated[int, Field(ge=1, le=MOST_LISTED)] = _USUALLY_LISTED
     cursor: Annotated[str | None, Field(max_length=_LONGEST_CURSOR)] = None

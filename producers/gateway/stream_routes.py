@@ -37,7 +37,8 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 Status = Literal["completed", "failed", "rejected", "expired", "cancelled"]
 Text = Annotated[str | None, Query(max_length=128)]
 Labels = Annotated[list[Annotated[str, Query(max_length=330)]], Query(max_length=_MOST_LABELS)]
-LastEventId = Annotated[str | None, Header(max_length=16_384)]
+# All headers together have 16 KiB.
+LastEventId = Annotated[str | None, Header(max_length=15_000)]
 
 
 class StatusSource(Protocol):

@@ -38,8 +38,11 @@ _USUAL: Final = SubmitQuery()
 _ACCEPTED: Final = answered("The broker has it; ask for it at `Location`.", Accepted)
 _ENDED: Final = answered("It has ended within `wait`.", RequestStatus)
 _HEADERS: Final = {
-    "Idempotency-Key": "1 to 255 printable ASCII characters: the same key and body give the same id for a day.",
-    "traceparent": "W3C trace context, passed on to the result.",
+    "Idempotency-Key": (
+        "The same key and body give the same id for a day.",
+        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*$"},
+    ),
+    "traceparent": ("W3C trace context, passed on to the result.", {"type": "string"}),
 }
 
 
@@ -102,7 +105,7 @@ def _parameters() -> list[dict[str, Any]]:
     return [
         *({"name": name, "in": "query", "required": False, "schema": schema} for name, schema in query.items()),
         *(
-            {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
-            for name, text in _HEADERS.items()
+            {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
+            for name, (text, schema) in _HEADERS.items()
         ),
     ]

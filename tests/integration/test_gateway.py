@@ -265,20 +265,32 @@ def test_without_a_secret_production_does_not_start(kafka: str, tmp_path: Path) 
     assert "HEADRACE_GATEWAY_SECRET" in told.stderr
 
 
+STREAMS = "/stream$|/events$"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--exclude-path-regex", STREAMS, "--max-examples", "40"),
+        # What streams take has no end to wait for; tests/integration/test_gateway_stream.py asks that.
+        ("--include-path-regex", STREAMS, "--max-examples", "20", "--mode", "negative"),
+    ],
+    ids=["all", "streams"],
+)
 def test_no_answer_of_any_question_is_undocumented_or_a_failure_of_ours(
-    gateway: RunningGateway, tmp_path: Path
+    gateway: RunningGateway, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     checks = (
         "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
-        "unsupported_method"
+        "unsupported_method,allow_header_conformance,negative_data_rejection,missing_required_header"
     )
+    # What is asked to wait would wait for a worker that is not there.
+    (tmp_path / "schemathesis.toml").write_text('[parameters]\n"query.wait" = 0\n')
     told = subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")), "run", f"{gateway.url}/openapi.json",
             "--header", f"Authorization: {gateway.client.headers['authorization']}",
-            "--checks", checks, "--max-examples", "25", "--phases", "examples,coverage,fuzzing",
-            # Streams have no end to wait for; tests/integration/test_gateway_stream.py asks them.
-            "--exclude-path-regex", "/stream$|/events$",
+            "--checks", checks, "--phases", "examples,coverage,fuzzing", *options,
             "--request-timeout", "20", "--seed", "7", "--generation-database", "none",
         ],
         capture_output=True, text=True, timeout=170, check=False, cwd=tmp_path,

@@ -432,6 +432,8 @@ async def test_pages_follow_each_other_without_gap_or_repetition() -> None:
         "label=a:%00",
         "nonsense=1",
         "since=2026-01-01T00:00:00",
+        "since=0.5",
+        "since=1767225600",
     ],
 )
 async def test_a_list_with_a_bad_question_is_refused(query: str) -> None:
@@ -521,5 +523,7 @@ async def test_readiness_says_what_is_missing_and_what_is_merely_away() -> None:
 async def test_every_refusal_is_a_problem_document_the_frameworks_too() -> None:
     async with Parts().running() as client:
         assert is_problem(await client.get("/nope"), 404, "no_such_route")
-        assert is_problem(await client.put("/v1/requests", headers=ACME), 405, "method_not_allowed")
+        put = await client.put("/v1/requests", headers=ACME)
+        assert is_problem(put, 405, "method_not_allowed")
+        assert put.headers["allow"] == "GET, POST"
         assert is_problem(await client.get("/v1/requests/nope", headers=ACME), 400, "invalid_request")
