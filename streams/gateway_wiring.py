@@ -122,68 +122,86 @@ def routers_of(ports: Ports) -> list[APIRouter]:
     ]
 
 
-def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
-    """The application on the real servers, which it reaches once it is started.
+class GatewayParts:
+    """One gateway's adapters, built once, opened and closed together.
 
     Raises MissingSecretError, PepperUnsetError, KafkaRefusedError.
     """
-    secret, owned = _secret(settings), AsyncExitStack()
-    require_access(settings.kafka_connection, [RESULTS, *REQUEST_TOPIC_OF_LANE.values()])
-    keys, quotas = _access(settings, owned)
-    postgres = settings.postgres.get_secret_value()
-    load = QueueLoad(Limits(settings.gateway_waiting_limit, settings.gateway_tenant_share), time.monotonic)
-    queues = PostgresQueues(postgres, load.is_pressed, load.note_tenants)
-    publisher = KafkaPublisher(
+
+    def __init__(self, settings: Settings) -> None:
+        secret, self.owned = _secret(settings), AsyncExitStack()
+        require_access(settings.kafka_connection, [RESULTS, *REQUEST_TOPIC_OF_LANE.values()])
+        postgres = settings.postgres.get_secret_value()
+        self.settings = settings
+        self.ids = SignedIds(secret)
+        self.keys, self.quotas = _access(settings, self.owned)
+        self.load = QueueLoad(Limits(settings.gateway_waiting_limit, settings.gateway_tenant_share), time.monotonic)
+        self.queues = PostgresQueues(postgres, self.load.is_pressed, self.load.note_tenants)
+        self.publisher, bulk_publisher = _publisher(settings), _bulk_publisher(settings)
+        self.feed, self.pool = feed_parts(settings.kafka_connection, secret), bulk_pool(postgres)
+        self.bulk = BulkPorts(PostgresJobs(self.pool), PostgresLines(self.pool), bulk_publisher)
+        self.idempotency = PostgresIdempotency(postgres)
+        self.budgets = PostgresSpentBudgets(postgres, _now)
+        self.lookup = PostgresLookup((settings.postgres_replica or settings.postgres).get_secret_value())
+
+    def ports(self) -> Ports:
+        """What routes stand on."""
+        return Ports(
+            ids=self.ids,
+            publisher=self.publisher,
+            keys=self.keys,
+            quotas=self.quotas,
+            budgets=self.budgets,
+            waiter=self.feed.feed,
+            feed=self.feed.feed,
+            bulk=self.bulk,
+            idempotency=self.idempotency,
+            lookup=self.lookup,
+            load=self.load,
+            health=Health({"kafka": lambda: self.load.broker_problem}, {"postgres": lambda: self.queues.problem}),
+            default_model=self.settings.default_model,
+            anonymous=_anonymous(self.settings),
+        )
+
+    @asynccontextmanager
+    async def running(self, on_crash: Crash) -> AsyncIterator[None]:
+        """Work in the background goes on within the block; after it everything is closed, streams first."""
+        load = self.load
+        backlog = KafkaBacklogReader(
+            self.settings.kafka_connection, lambda seen: _note(load, seen), load.note_broker_away
+        )
+        background = Background(on_crash)
+        backlog.start()
+        self.feed.reader.start()
+        await self.pool.open()
+        for work in (self.queues.follow, self.budgets.follow, self.idempotency.forget_expired):
+            background.start(work)
+        try:
+            yield
+        finally:
+            await self.feed.close()
+            for publisher in (self.bulk.publisher, self.publisher):
+                await publisher.close()
+            await self.pool.close()
+            await background.aclose()
+            await backlog.close()
+            for adapter in (self.queues, self.idempotency, self.budgets, self.lookup, self.owned):
+                await adapter.aclose()
+
+
+def build_gateway(settings: Settings, on_crash: Crash) -> FastAPI:
+    """The application on the real servers, which it reaches once it is started. Raises as GatewayParts does."""
+    parts = GatewayParts(settings)
+    return gateway_app(routers_of(parts.ports()), lambda _: parts.running(on_crash), _observe, intake_rules(settings))
+
+
+def _publisher(settings: Settings) -> KafkaPublisher:
+    return KafkaPublisher(
         settings.kafka_connection,
         delivery_timeout_seconds=settings.gateway_confirm_seconds,
         frame=frame_of(settings),
         **_QUICK,
     )
-    feed, pool = feed_parts(settings.kafka_connection, secret), bulk_pool(postgres)
-    bulk = BulkPorts(PostgresJobs(pool), PostgresLines(pool), _bulk_publisher(settings))
-    idempotency, budgets = PostgresIdempotency(postgres), PostgresSpentBudgets(postgres, _now)
-    lookup = PostgresLookup((settings.postgres_replica or settings.postgres).get_secret_value())
-    ports = Ports(
-        ids=SignedIds(secret),
-        publisher=publisher,
-        keys=keys,
-        quotas=quotas,
-        budgets=budgets,
-        waiter=feed.feed,
-        feed=feed.feed,
-        bulk=bulk,
-        idempotency=idempotency,
-        lookup=lookup,
-        load=load,
-        health=Health({"kafka": lambda: load.broker_problem}, {"postgres": lambda: queues.problem}),
-        default_model=settings.default_model,
-        anonymous=_anonymous(settings),
-    )
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        backlog = KafkaBacklogReader(settings.kafka_connection, lambda seen: _note(load, seen), load.note_broker_away)
-        background = Background(on_crash)
-        backlog.start()
-        feed.reader.start()
-        await pool.open()
-        background.start(queues.follow)
-        background.start(budgets.follow)
-        background.start(idempotency.forget_expired)
-        try:
-            yield
-        finally:
-            await feed.close()
-            await bulk.publisher.close()
-            await publisher.close()
-            await pool.close()
-            await background.aclose()
-            await backlog.close()
-            for adapter in (queues, idempotency, budgets, lookup):
-                await adapter.aclose()
-            await owned.aclose()
-
-    return gateway_app(routers_of(ports), lifespan, _observe, intake_rules(settings))
 
 
 def _access(settings: Settings, owned: AsyncExitStack) -> tuple[KeyRing, Quotas]:
