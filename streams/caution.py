@@ -11,9 +11,10 @@ writes two lines: when it gets its partitions, and when it leaves them.
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from schemas.record import Record
 from streams.admission.deaths import DeathBook, Place
@@ -33,6 +34,19 @@ _COUNTED: Final = 2
 _ENOUGH_RECORDS: Final = 2000
 _ENOUGH_SECONDS: Final = 60.0
 """As many records, or so long, and the dead one's work has been passed; if not, the next death tells."""
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One batch that was handed in; `done` when none of its records is `left`."""
+
+    left: int
+    done: "asyncio.Future[None]"
+
+
+class _Waiting(NamedTuple):
+    record: Record
+    call: _Call
 
 
 class Caution:
@@ -67,13 +81,13 @@ class Caution:
         self._unwatched = 0
         self._lock = asyncio.Lock()
         self._turn: object = None
+        self._queues: defaultdict[Release, deque[_Waiting]] = defaultdict(deque)
+        """What waits for its step, by lane. A step takes from all batches: they come in ones and twos."""
 
     async def answer(self, records: Sequence[Record], release: Release) -> None:
         """An AnswerBatch."""
         if self._careful and not await self._is_over():
-            waiting = deque(records)
-            while waiting:
-                await self._answer_step(waiting, release)
+            await self._answer_carefully(records, release)
             return
         self._unwatched += len(records)
         try:
@@ -107,30 +121,47 @@ class Caution:
         await self._hands.hold(held & suspects, _COUNTED)
         await self._hands.sign_out(leaving)
 
-    async def _answer_step(self, waiting: deque[Record], release: Release) -> None:
+    async def _answer_carefully(self, records: Sequence[Record], release: Release) -> None:
+        call = _Call(len(records), asyncio.get_running_loop().create_future())
+        queue = self._queues[release]
+        queue.extend(_Waiting(record, call) for record in records)
+        while queue and not call.done.done():
+            await self._answer_step(queue, release)
+        await call.done
+
+    async def _answer_step(self, queue: deque[_Waiting], release: Release) -> None:
         await self._lock.acquire()
         turn = self._turn = object()
         timer = asyncio.get_running_loop().call_later(self._patience_seconds, self._pass_on, turn)
+        step = self._next_step(queue)
         try:
-            step = self._next_step(waiting)
-            places = {Place.of(record) for record in step}
-            self._in_hand |= places
-            # All in hand, not only these: with those that were passed on before, none of them is alone.
-            await self._hands.hold(self._of_ours(self._in_hand), len(self._in_hand) + self._unwatched)
-            await self._answer(step, release)
-            await self._cross_out(places)
+            if step:
+                await self._take_in_hand([waiting.record for waiting in step], release)
+        except BaseException as error:
+            _end(step, error)
+            raise
+        else:
+            _end(step, None)
         finally:
             timer.cancel()
             self._pass_on(turn)
 
-    def _next_step(self, waiting: deque[Record]) -> list[Record]:
-        step: list[Record] = []
+    async def _take_in_hand(self, records: list[Record], release: Release) -> None:
+        places = {Place.of(record) for record in records}
+        self._in_hand |= places
+        # All in hand, not only these: with those that were passed on before, none of them is alone.
+        await self._hands.hold(self._of_ours(self._in_hand), len(self._in_hand) + self._unwatched)
+        await self._answer(records, release)
+        await self._cross_out(places)
+
+    def _next_step(self, queue: deque[_Waiting]) -> list[_Waiting]:
+        step: list[_Waiting] = []
         most = self._largest
-        while waiting:
-            most = min(most, self._suspects.get(Place.of(waiting[0]), most))
+        while queue:
+            most = min(most, self._suspects.get(Place.of(queue[0].record), most))
             if len(step) >= most:
                 break
-            step.append(waiting.popleft())
+            step.append(queue.popleft())
         return step
 
     async def _cross_out(self, places: set[Place]) -> None:
@@ -175,3 +206,15 @@ class Caution:
         for place in alone:
             log.error("died_at_record", topic=place.topic, partition=place.partition, offset=place.offset)
             await self._deaths.write(place)
+
+
+def _end(step: Iterable[_Waiting], error: BaseException | None) -> None:
+    """Tell the batches of these records; a failure ends each of them."""
+    for _, call in step:
+        call.left -= 1
+        if call.done.done():
+            continue
+        if error is not None:
+            call.done.cancel()
+        elif call.left == 0:
+            call.done.set_result(None)

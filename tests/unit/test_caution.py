@@ -160,6 +160,34 @@ async def test_after_a_death_steps_begin_small_and_grow() -> None:
     assert answers.begun == batch
 
 
+async def test_what_comes_in_ones_while_a_step_is_under_way_shares_the_next_step() -> None:
+    town, answers = Town(), AnswersByHand()
+    await town.worker(answers.answer).arrived([FIRST])
+    worker = town.worker(answers.answer)
+    await worker.arrived([FIRST])
+    records = [a_record(number) for number in range(31)]
+    tasks = [asyncio.ensure_future(worker.answer([record], _released)) for record in records]
+    await until(lambda: len(answers.begun) == 1)
+    await answers.finish(*answers.unfinished)
+    await until(lambda: len(answers.begun) == 31)
+    await answers.finish(*answers.unfinished)
+    await asyncio.gather(*tasks)
+    assert [len(batch) for batch in answers.batches] == [1, 30]
+
+
+async def test_a_bug_met_in_a_step_ends_every_batch_that_is_in_it() -> None:
+    town, answers = Town(), AnswersByHand()
+    await town.worker(answers.answer).arrived([FIRST])
+    worker = town.worker(answers.answer)
+    await worker.arrived([FIRST])
+    tasks = [asyncio.ensure_future(worker.answer([a_record(number)], _released)) for number in range(3)]
+    await until(lambda: len(answers.begun) == 1)
+    answers.failure = RuntimeError("a bug")
+    await answers.finish(*answers.unfinished)
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sorted(type(end).__name__ for end in ends) == ["CancelledError", "NoneType", "RuntimeError"]
+
+
 async def test_a_step_that_takes_too_long_lets_the_next_begin_and_is_no_longer_alone() -> None:
     town, answers = Town(), AnswersByHand()
     await town.worker(answers.answer).arrived([FIRST])
