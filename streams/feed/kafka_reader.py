@@ -52,12 +52,8 @@ class KafkaResultsReader:
         self._thread = threading.Thread(target=self._read_on, args=(loop,), name="feed", daemon=True)
         self._thread.start()
 
-    def ready(self) -> bool:
-        """Whether nothing that is published from now on is missed."""
-        return self._ready.is_set()
-
     async def await_ready(self, timeout_seconds: float) -> bool:
-        """Whether it was ready in time. A broker that is down, or a missing topic, is waited for."""
+        """Whether nothing published after it is missed. A broker that is down, or a missing topic, is waited for."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._ready.wait()
