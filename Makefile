@@ -35,7 +35,7 @@ demo: $(STAMP) ## the whole pipeline on this machine, a fleet answered, the book
 	$(BIN)/headrace demo
 
 test: $(STAMP) ## every test, on real servers, in bounded time
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --session-timeout=$(TEST_SECONDS)
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --max-worker-restart=1 --session-timeout=$(TEST_SECONDS)
 
 check: $(STAMP) ## lint, format, types, the published contract, the import rules
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """What every confluent-kafka consumer of ours does alike: Records of messages, and what the client's errors mean."""
 
+import contextlib
+import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import repeat
@@ -11,11 +13,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from producers.kafka_access import explained
 from schemas.codec import FIXED_HEADERS
 from schemas.record import Headers, Record
-from streams.logs import Logger
+from streams.logs import Logger, logger_named
 
 _FIXED: Final = list(FIXED_HEADERS)
 _COUNT: Final = len(_FIXED)
 _CLOSE_SECONDS: Final = 8.0
+_READ_OUT_RECORDS: Final = 1_000
+_READ_OUT_SECONDS: Final = 0.02
+_log = logger_named("kafka")
 _of_a_tuple: Final = partial(tuple.__new__, Record)  # what `_make` does, without a call of Python's own per record
 
 
@@ -45,17 +50,28 @@ class MessageReader:
             self._log.warning("the broker does not answer", error=explained(error))
 
 
-def leave_group(consumer: Consumer, log: Logger) -> None:
-    """Close `consumer`, so that others take over at once; in bounded time.
+def leave_group(consumer: Consumer) -> None:
+    """Close `consumer`, so that others take over at once; in bounded time. What it had fetched is for them.
 
-    One whose membership another has taken may wait for a thread of its own that has ended (librdkafka of
-    confluent-kafka 2.16.0, in `rd_kafka_rebalance_protocol`). It is left alone then, and ends with the process.
+    The group is left, and its events are read, before the client closes. Closed with an assignment that nobody has
+    read, confluent-kafka (2.16.0) asks a group that has ended for its protocol, and waits for the answer with the
+    interpreter's lock: every thread of the process stands still, for ever.
     """
+    deadline = time.monotonic() + _CLOSE_SECONDS
+    with contextlib.suppress(KafkaException, RuntimeError):  # it is fenced, or closed already
+        consumer.unsubscribe()
+        while _reads_out(consumer) and time.monotonic() < deadline:
+            pass
     closing = Thread(target=consumer.close, name="closing", daemon=True)
     closing.start()
     closing.join(_CLOSE_SECONDS)
     if closing.is_alive():
-        log.warning("the client does not close", next_step="none; it ends with the process")
+        _log.warning("the client does not close", next_step="none; it ends with the process")
+
+
+def _reads_out(consumer: Consumer) -> bool:
+    """Whether there may be more events; a rebalance is under way while something is assigned."""
+    return bool(consumer.consume(_READ_OUT_RECORDS, _READ_OUT_SECONDS)) or bool(consumer.assignment())
 
 
 def _records(messages: Sequence[Message]) -> list[Record]:

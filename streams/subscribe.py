@@ -18,6 +18,7 @@ from schemas.dead_letter import DecodeError
 from schemas.record import Record
 from schemas.result import PromptResult
 from schemas.topics import RESULTS
+from streams.kafka_messages import leave_group
 from streams.subscribe_start import Start, partitions_of, start_positions
 
 _SHORT_WAIT_SECONDS: Final = 0.25
@@ -59,7 +60,7 @@ class ResultSubscriber:
         try:
             self._take_position(start)
         except BaseException:
-            self._consumer.close()
+            leave_group(self._consumer)
             raise
 
     def poll(self, timeout_seconds: float = 0.0) -> PromptResult | None:
@@ -91,7 +92,7 @@ class ResultSubscriber:
         if not self._closed.is_set():
             self._closed.set()
             with self._reading:
-                self._consumer.close()
+                leave_group(self._consumer)
 
     def __enter__(self) -> Self:
         return self

@@ -1,11 +1,19 @@
 """Real servers, each started when the first test asks for it and shared by the whole run."""
 
+import faulthandler
 from collections.abc import Iterator
 
 import pytest
 
 from ops.local.testing import Endpoints
 from tests.servers import server
+
+SECONDS_TO_END = 120
+
+
+def pytest_unconfigure() -> None:
+    """A process that is done ends, whatever its threads wait for: stacks are told, then it is ended."""
+    faulthandler.dump_traceback_later(SECONDS_TO_END, exit=True, file=2)
 
 
 @pytest.fixture(autouse=True)

@@ -104,7 +104,7 @@ class KafkaRetrySource:
 
     def close(self) -> None:
         """Leave the group, so that others take over at once."""
-        leave_group(self._consumer, log)
+        leave_group(self._consumer)
 
     def _finished_ahead(self, partitions: list[TopicPartition]) -> dict[Partition, Collection[int]]:
         try:

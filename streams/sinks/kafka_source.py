@@ -83,7 +83,7 @@ class KafkaSource:
         """Commit what is not confirmed and leave the group, so that others take over at once."""
         if self._commits.unconfirmed:
             self._commit_now()
-        leave_group(self._consumer, log)
+        leave_group(self._consumer)
 
     def _send_commit(self) -> bool:
         if offsets := self._commits.to_send():

@@ -7,8 +7,13 @@ async function follow() {
   await consumer.connect()
   await consumer.subscribe({ topic: 'llm.results', fromBeginning: true })
   await consumer.run({
-    eachMessage: async ({ message }) => {
-      const result = JSON.parse(message.value.toString())
+    eachMessage: async ({ topic, partition, message }) => {
+      let result
+      try {
+        result = JSON.parse(message.value.toString())
+      } catch {
+        return console.error('skipped what is no result', topic, partition, message.offset)
+      }
       if (seen.has(result.request_id)) return // delivery is at least once
       seen.add(result.request_id)
       if (result.status === 'completed') console.log(result.request_id, result.source, result.answer.text)

@@ -4,9 +4,10 @@ import uuid
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from ops.topics import apply_topics
-from schemas.topics import REQUESTS
+from schemas.topics import REQUESTS, RESULTS
 from tests.answering_thread import answering
 from tests.javascript import consuming, installed_clients, needs_node_and_npm, produce
 from tests.pipeline import until
@@ -21,6 +22,9 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_consumer_prints_the_answer_to_what_the_producer_asked(kafka: str, clients: Path, tmp_path: Path) -> None:
     apply_topics(kafka)
+    stray = Producer({"bootstrap.servers": kafka})
+    stray.produce(RESULTS, b"{no result")
+    stray.flush(10)
     environment = {"KAFKA": kafka, "GROUP": f"test-{uuid.uuid4()}"}
     with answering(kafka, REQUESTS) as taken, consuming(clients, environment, tmp_path / "consumer.log") as printed:
         request_id = produce(clients, environment)
