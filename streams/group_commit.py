@@ -1,6 +1,7 @@
 """Many callers, one round trip: what is asked within a short window goes out together."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -28,17 +29,24 @@ class GroupCommit(Generic[Item, Answer]):
         self._most_items = most_items
         self._unheard = unheard
         self._waiting: list[tuple[Sequence[Item], asyncio.Future[list[Answer]]]] = []
-        self._flush: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting_items = 0
+        self._sending: asyncio.Task[None] | None = None
+        self._hurried = asyncio.Event()
         self._next_start = 0.0
 
     async def submit(self, items: Sequence[Item]) -> list[Answer]:
         """The answers to `items`, in their order."""
         if not items:
             return []
-        future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Answer]] = loop.create_future()
         self._waiting.append((items, future))
-        self._schedule()
+        self._waiting_items += len(items)
+        if self._waiting_items >= self._most_items:
+            self._hurried.set()
+        if self._sending is None or self._sending.done():
+            # A task begins on the next turn of the loop: all who ask on this turn are in its first group.
+            self._sending = loop.create_task(self._send())
         try:
             return await future
         except asyncio.CancelledError:
@@ -49,37 +57,23 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def drained(self) -> None:
         """Return when nothing waits and nothing is under way."""
-        while self._waiting or self._flush is not None:
-            if self._flush is None:
-                self._start()
-            elif not self._flush.done():
-                await asyncio.wait({self._flush})
-            else:
-                await asyncio.sleep(0)
+        while self._sending is not None and not self._sending.done():
+            self._hurried.set()
+            await asyncio.wait({self._sending})
 
-    def _schedule(self) -> None:
-        if self._flush is not None or not self._waiting:
-            return
-        loop = asyncio.get_running_loop()
-        if loop.time() >= self._next_start or sum(len(items) for items, _ in self._waiting) >= self._most_items:
-            self._start()
-        elif self._timer is None:
-            self._timer = loop.call_at(self._next_start, self._start)
+    async def _send(self) -> None:
+        """Group after group until nobody waits. On a busy loop a turn is long: one task spares two between groups."""
+        while self._waiting:
+            await self._until_due()
+            await self._send_group()
 
-    def _start(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        # A task begins on the next turn of the loop: all who ask on this turn are in it.
-        self._flush = asyncio.get_running_loop().create_task(self._flush_once())
-        self._flush.add_done_callback(self._flushed)
+    async def _until_due(self) -> None:
+        left = self._next_start - asyncio.get_running_loop().time()
+        if left > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), left)
 
-    def _flushed(self, flush: asyncio.Task[None]) -> None:
-        self._flush = None
-        if not flush.cancelled():
-            self._schedule()
-
-    async def _flush_once(self) -> None:
+    async def _send_group(self) -> None:
         self._next_start = asyncio.get_running_loop().time() + self._spacing_seconds
         group = self._taken()
         try:
@@ -102,6 +96,9 @@ class GroupCommit(Generic[Item, Answer]):
                 break
             count, taken = count + len(items), taken + 1
         group, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        self._waiting_items -= count
+        if self._waiting_items < self._most_items:
+            self._hurried.clear()
         return [(items, future) for items, future in group if not future.done()]
 
     def _hand_out(

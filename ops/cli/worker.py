@@ -20,10 +20,9 @@ def worker(
     lane: Annotated[list[LaneName] | None, typer.Option(help="Which requests to answer; may be given twice.")] = None,
 ) -> None:
     """Answer requests until SIGTERM; then finish what is in flight, commit and leave."""
-    import asyncio
-
     from streams.endpoint_settings import EndpointKeyError
     from streams.logs import configure_logs
+    from streams.process import run_on_a_fast_loop
     from streams.settings import Settings
     from streams.wiring import MissingKeyError
     from streams.worker_process import run_worker
@@ -32,7 +31,7 @@ def worker(
     settings = Settings()
     configure_logs(settings.log_level, settings.log_format)
     try:
-        code = asyncio.run(run_worker(settings, lanes))
+        code = run_on_a_fast_loop(run_worker(settings, lanes))
     except MissingKeyError as error:
         raise CommandError(str(error), "headrace up") from error
     except EndpointKeyError as error:

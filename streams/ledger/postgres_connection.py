@@ -36,15 +36,16 @@ class HealingConnection:
         """One statement, one round trip, durable when it returns. Raises LedgerUnavailable: it may have been done."""
         session = self._session = self._session or _Session(self._dsn, self._application_name)
         asking = session.thread.run(lambda: session.ask(statement, parameters))
-        done, _ = await asyncio.wait({asking}, timeout=SILENCE_SECONDS + _CONNECT_SECONDS)
-        if not done:
+        try:
+            # Awaited itself: a task that waits beside it would wake a turn of the loop later.
+            async with asyncio.timeout(SILENCE_SECONDS + _CONNECT_SECONDS):
+                return await asking
+        except TimeoutError:
             # A server that is stopped answers no cancellation either: leave the connection to its fate, take another.
             if self._session is session:
                 self._session = None
             session.thread.leave()
-            asking.add_done_callback(_forget)
-            raise LedgerUnavailable("Postgres is silent. The worker goes on by itself; see: headrace status")
-        return asking.result()
+            raise LedgerUnavailable("Postgres is silent. The worker goes on by itself; see: headrace status") from None
 
     async def aclose(self) -> None:
         """Let go of the connection; the next statement makes another."""

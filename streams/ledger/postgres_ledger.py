@@ -18,6 +18,9 @@ from streams.ledger.settlements import require_complete
 
 LEASE_SECONDS: Final = 12.0
 HEARTBEAT_SECONDS: Final = 3.0
+_MOST_RECORDS: Final = 64
+"""Of one statement. Who is answered together goes on together, through every step after: with 256 at a time two
+thousand calls of two seconds took 0.14 s for each of three steps, with 64 it was 0.06 s."""
 
 _CLAIM: Final = "SELECT * FROM ledger_ask(%(owner)s, %(wishes)s::json)"
 _MARK_SENT: Final = "SELECT ledger_mark_sent(%(sendings)s::json)"
@@ -52,9 +55,9 @@ class PostgresLedger:
         self.owner = owner
         self._lease_seconds = lease_seconds
         self._lanes = {name: HealingConnection(dsn) for name in ("claim", "mark_sent", "settle", "beat")}
-        self._claims = GroupCommit(self._claim, spacing_seconds, unheard=self._unheard)
-        self._sendings = GroupCommit(self._mark_sent, spacing_seconds)
-        self._settlements = GroupCommit(self._settle, spacing_seconds)
+        self._claims = GroupCommit(self._claim, spacing_seconds, _MOST_RECORDS, unheard=self._unheard)
+        self._sendings = GroupCommit(self._mark_sent, spacing_seconds, _MOST_RECORDS)
+        self._settlements = GroupCommit(self._settle, spacing_seconds, _MOST_RECORDS)
         self._handed_out: dict[RequestKey, int] = {}
         self._lost: dict[RequestKey, float | None] = {}
         self._claiming = asyncio.Lock()

@@ -217,7 +217,7 @@ async def test_a_claim_whose_reply_was_lost_is_not_held_for_ever(dsn: str, datab
     ledger, other, key = PostgresLedger(dsn, new_owner()), PostgresLedger(dsn, new_owner()), a_key()
     asking = asyncio.create_task(ask(ledger, a_wish(key)))
     async with asyncio.timeout(10):
-        while ledger._claims._flush is None or ledger._claims._waiting:  # noqa: ASYNC110 - turns of the loop
+        while ledger._claims._sending is None or ledger._claims._waiting:  # noqa: ASYNC110 - turns of the loop
             await asyncio.sleep(0)
     asking.cancel()
     with suppress(asyncio.CancelledError):
