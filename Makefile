@@ -49,6 +49,7 @@ check: $(STAMP) ## lint, format, types, the published contract, the import rules
 bench: $(STAMP) ## the measurements of the README, each against its baseline
 	$(BIN)/headrace bench hits
 	$(BIN)/headrace bench slow-model
+	$(BIN)/headrace bench uncached
 	$(BIN)/headrace bench sinks
 
 chaos: $(STAMP) ## every fault once, the books compared; under 25 minutes

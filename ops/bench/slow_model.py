@@ -3,7 +3,9 @@
 Every prompt is new, so every request is a call. The rate is that of whole waves, without the first and the last.
 """
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,13 +46,7 @@ def run(rounds: int = 3, size: Size | None = None) -> Report:
     size = size or Size()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         home = Path(folder)
-        with (
-            local_servers(home, {"kafka", "redis", "postgres"}) as servers,
-            rehearsed_model(home, size.latency_seconds) as url,
-        ):
-            endpoints = Endpoints(servers.kafka, servers.redis, servers.postgres, model=url)
-            apply_topics(servers.kafka or "")
-            migrate_postgres(servers.postgres or "", datetime.now(UTC))
+        with model_servers(home, size) as endpoints:
             table = [_round(home, endpoints, number, size) for number in range(rounds)]
     return Report(
         "slow-model",
@@ -66,9 +62,21 @@ def run(rounds: int = 3, size: Size | None = None) -> Report:
     )
 
 
+@contextlib.contextmanager
+def model_servers(home: Path, size: Size) -> Iterator[Endpoints]:
+    """What a worker needs that calls: its servers, ready, and a model that answers after a fixed time."""
+    with (
+        local_servers(home, {"kafka", "redis", "postgres"}) as servers,
+        rehearsed_model(home, size.latency_seconds) as url,
+    ):
+        apply_topics(servers.kafka or "")
+        migrate_postgres(servers.postgres or "", datetime.now(UTC))
+        yield Endpoints(servers.kafka, servers.redis, servers.postgres, model=url)
+
+
 def _round(home: Path, endpoints: Endpoints, number: int, size: Size) -> dict[str, Any]:
-    bare = _bare_pace(home, endpoints.model or "", 2 * number, size)
-    ours, rss_mb = _worker_pace(home, endpoints, 2 * number + 1, size)
+    bare = pace_of_bare_client(home, endpoints.model or "", 2 * number, size)
+    ours, rss_mb = pace_of_worker(home, endpoints, 2 * number + 1, size)
     return {
         "round": number + 1,
         "ideal_per_second": round(size.ideal_per_second),
@@ -82,7 +90,8 @@ def _round(home: Path, endpoints: Endpoints, number: int, size: Size) -> dict[st
     }
 
 
-def _bare_pace(home: Path, url: str, segment: int, size: Size) -> Pace:
+def pace_of_bare_client(home: Path, url: str, segment: int, size: Size) -> Pace:
+    """The pace of a client that only calls, on requests of its own: each `segment` is one pace's."""
     asked = {
         "--url": url,
         "--requests": str(size.requests),
@@ -94,7 +103,7 @@ def _bare_pace(home: Path, url: str, segment: int, size: Size) -> Pace:
     return Pace(**outcome_of(home, "bare_client", arguments, _ROUND_SECONDS))
 
 
-def _worker_pace(home: Path, endpoints: Endpoints, segment: int, size: Size) -> tuple[Pace, float]:
+def pace_of_worker(home: Path, endpoints: Endpoints, segment: int, size: Size) -> tuple[Pace, float]:
     """The pace, and the most memory it took."""
     kafka = endpoints.kafka or ""
     topic = ResultsTopic(kafka)

@@ -18,6 +18,7 @@ class BenchName(StrEnum):
 
     hits = "hits"
     slow_model = "slow-model"
+    uncached = "uncached"
     sinks = "sinks"
     fleet = "fleet"
     savings = "savings"
@@ -68,12 +69,14 @@ def _measured(name: BenchName, rounds: int, minutes: float) -> "Report":
         limits,
         sinks,
         slow_model,
+        uncached,
     )
     from ops.bench.report import Report
 
     runs: dict[BenchName, Callable[[int], Report]] = {
         BenchName.hits: hits.run,
         BenchName.slow_model: slow_model.run,
+        BenchName.uncached: uncached.run,
         BenchName.sinks: sinks.run,
         BenchName.fleet: fleet.run_fleet,
         BenchName.savings: fleet.run_savings,

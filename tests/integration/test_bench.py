@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from ops.bench import gateway, gateway_bulk, gateway_sse, gateway_wait, wrk
+from ops.bench import gateway, gateway_bulk, gateway_sse, gateway_wait, slow_model, uncached, wrk
 from ops.bench.fleet import run_fleet
 from ops.bench.hits import Size, run
 
@@ -58,3 +58,11 @@ def test_waits_on_hits_are_answered_in_place_by_the_shared_cache() -> None:
     assert [bar.name for bar in report.bars] == ["gateway_wait_p50_ms"]
     assert 0 < report.rows[0]["wait_p50_ms"] <= report.rows[0]["wait_p99_ms"]
     assert report.rows[0]["submit_p50_ms"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_what_is_in_no_cache_is_measured_beside_a_bare_client() -> None:
+    report = uncached.run(1, slow_model.Size(requests=600, in_flight=100, latency_seconds=0.0))
+    assert [bar.name for bar in report.bars] == ["uncached_per_second"]
+    assert 0 < report.rows[0]["worker_per_second"] < report.rows[0]["bare_per_second"]

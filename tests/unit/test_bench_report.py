@@ -18,6 +18,7 @@ from ops.bench import (
     limits,
     sinks,
     slow_model,
+    uncached,
 )
 from ops.bench.pace import Sample, cpu_seconds_per_1000, percentile, steady_rate
 from ops.bench.questions import a_request, number_of
@@ -30,6 +31,7 @@ MISSED = Bar("hits_p99_ms", 120, 100, at_least=False)
 BENCHES: dict[str, ModuleType] = {
     "hits": hits,
     "slow-model": slow_model,
+    "uncached": uncached,
     "sinks": sinks,
     "fleet": fleet,
     "savings": fleet,
