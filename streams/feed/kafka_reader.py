@@ -12,16 +12,12 @@ from producers.kafka_connection import KafkaAddress
 from schemas.topics import RESULTS
 from streams.feed.events import ResultEvent
 from streams.feed.kafka_records import event_of, held_by, results_consumer
-from streams.logs import logger_named
-from streams.subscribe_start import TopicMissingError, partitions_of, start_positions
-
-log = logger_named("feed")
+from streams.subscribe_start import partitions_of, start_positions
+from streams.kafka_follower import TopicFollower
 
 _POLL_SECONDS: Final = 0.1
 _READ_RECORDS: Final = 500
-_AGAIN_SECONDS: Final = 1.0
 _NEW_PARTITIONS_SECONDS: Final = 10.0
-_CLOSE_SECONDS: Final = 2.0
 _MOST_UNTAKEN: Final = 8
 """Batches the loop may be behind with; then the reader waits for it."""
 
@@ -29,56 +25,26 @@ OnBegin = Callable[[Sequence[int]], None]
 OnEvents = Callable[[Sequence[ResultEvent]], None]
 
 
-class KafkaResultsReader:
-    """Reads in a thread of its own, through any outage. `begin` and `take` are called on the loop of `start`.
+class KafkaResultsReader(TopicFollower):
+    """Ready once nothing published afterwards is missed. `begin` and `take` are called on the loop of `start`.
 
-    `begin` gets the next offset of each partition, at the start and again when partitions were added.
+    `begin` gets the next offset of each partition, at the start and again when partitions were added. After an outage
+    it goes on where it was.
     """
 
+    _name = "feed"
+
     def __init__(self, kafka: KafkaAddress, begin: OnBegin, take: OnEvents) -> None:
+        super().__init__()
         self._kafka = kafka
         self._begin = begin
         self._take = take
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._ready = asyncio.Event()
         self._untaken = threading.Semaphore(_MOST_UNTAKEN)
         self._next: list[int] = []
         self._looked_at = 0.0
 
-    def start(self) -> None:
-        """Begin; call it on the loop that takes the events."""
-        loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._read_on, args=(loop,), name="feed", daemon=True)
-        self._thread.start()
-
-    async def await_ready(self, timeout_seconds: float) -> bool:
-        """Whether nothing published after it is missed. A broker that is down, or a missing topic, is waited for."""
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._ready.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def close(self) -> None:
-        """End the thread; one that waits for a broker that is down is left to end by itself. Safe to repeat."""
-        self._stop.set()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, _CLOSE_SECONDS)
-
-    def _read_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        while not self._stop.is_set():
-            consumer = results_consumer(self._kafka, "feed")
-            try:
-                self._follow(consumer, loop)
-            except (KafkaException, TopicMissingError) as error:  # begun anew where it was
-                log.warning("results cannot be followed yet", error=str(error))
-                self._stop.wait(_AGAIN_SECONDS)
-            except RuntimeError:  # the loop was closed before us
-                return
-            finally:
-                consumer.close()
+    def _consumer(self) -> Consumer:
+        return results_consumer(self._kafka, "feed")
 
     def _follow(self, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
         self._next = self._positions(consumer)

@@ -28,7 +28,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "producers/kafka_*.py",
         "producers/request_producer.py",
         "streams/subscribe*.py",
-        "streams/kafka_messages.py",
+        "streams/kafka_*.py",
         "streams/*/kafka_*.py",
         "streams/sinks/kafka_*.py",
         "ops/*",
