@@ -16,9 +16,9 @@ from schemas.dead_letter import DecodeError
 from schemas.record import Record
 from schemas.topics import CONTROL
 from streams.control.cancellations import LIFETIME
+from streams.kafka_follower import TopicFollower
 from streams.logs import logger_named
 from streams.subscribe_start import partitions_of, start_positions
-from streams.kafka_follower import TopicFollower
 
 log = logger_named("control")
 

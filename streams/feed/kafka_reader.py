@@ -12,8 +12,8 @@ from producers.kafka_connection import KafkaAddress
 from schemas.topics import RESULTS
 from streams.feed.events import ResultEvent
 from streams.feed.kafka_records import event_of, held_by, results_consumer
-from streams.subscribe_start import partitions_of, start_positions
 from streams.kafka_follower import TopicFollower
+from streams.subscribe_start import partitions_of, start_positions
 
 _POLL_SECONDS: Final = 0.1
 _READ_RECORDS: Final = 500
