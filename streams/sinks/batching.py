@@ -15,6 +15,7 @@ Reading = tuple[Record, Row | DecodeError | None]
 """A record and its row, or why it has none; None where there is nothing to keep of it."""
 
 _item: Final = partial(tuple.__new__, Item)  # without a call of Python's own per record
+_WORTH_ROWS: Final = 1_000
 _MEBIBYTE: Final = 1024 * 1024
 
 
@@ -49,6 +50,10 @@ class OpenBatch:
 
     def is_due(self, now: float) -> bool:
         return self.room == 0 or (bool(self._next_offsets) and self.seconds_left(now) == 0)
+
+    def is_worth_a_write(self) -> bool:
+        """Whether a writer that has nothing else to do need not wait for more: half full, and no handful."""
+        return len(self._items) >= max(_WORTH_ROWS, self._policy.rows // 2)
 
     def seconds_left(self, now: float) -> float:
         """Until the batch is due by age; the whole age while it is empty."""

@@ -59,6 +59,7 @@ def _bounded(moments: Sequence[int]) -> Sequence[int]:
 
 def _money(amounts: Sequence[Decimal | None]) -> Sequence[Decimal | None]:
     """Amounts as they are. Money is never moved to a bound: an amount that does not fit is a bad row."""
-    if any(amount is not None and not -_MONEY_BOUND < amount < _MONEY_BOUND for amount in amounts):
+    known = [amount for amount in amounts if amount is not None]
+    if known and not -_MONEY_BOUND < min(known) <= max(known) < _MONEY_BOUND:
         raise BadRow("ClickHouse", "an amount of a billion dollars or more does not fit Decimal(18, 9)")
     return amounts

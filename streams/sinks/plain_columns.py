@@ -1,11 +1,11 @@
 """Columns of a result's JSON, checked and made into what the stores take. Pure; each fails as a whole or not at all."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from operator import add
-from struct import unpack
+from struct import iter_unpack, unpack
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -17,7 +17,8 @@ _LONGEST_KNOWN: Final = 256
 _ID_CHARACTERS, _ID_BYTES, _HALF_BITS = 36, 16, 64
 _ID_DASHES: Final = (8, 13, 18, 23)
 _SECOND: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}")
-_POINT, _DIGITS, _MOMENT = 19, 6, len("2026-11-02T09:00:00.003000Z")
+_POINT, _MOMENT = 19, len("2026-11-02T09:00:00.003000Z")
+_MOMENT_PARTS: Final = "19sx6sx"
 
 Texts = Sequence[Any]
 
@@ -69,29 +70,33 @@ def ids_or_none(texts: Texts) -> Sequence[int | None]:
 
 
 def moments(texts: Texts) -> Sequence[int]:
-    """Since 1970, of times in UTC with no fraction or with six digits of one."""
-    together = "".join(texts)
-    if len(together) != _MOMENT * len(texts) or together[_MOMENT - 1 :: _MOMENT] != "Z" * len(texts):
-        return [moments((_with_fraction(text),))[0] for text in texts]
-    digits = "".join(fractions := [text[_POINT + 1 : -1] for text in texts])
-    if together[_POINT::_MOMENT] != "." * len(texts) or len(digits) != _DIGITS * len(texts) or not _are_digits(digits):
+    """Microseconds since 1970, of times in UTC with no fraction or with six digits of one."""
+    if set(map(len, texts)) != {_MOMENT}:
+        texts = list(map(_with_fraction, texts))
+    seconds, fractions = zip(*_parts_of_moments("".join(texts).encode("ascii")), strict=True)
+    if not b"".join(fractions).isdigit():
         raise UnsureError
-    return list(map(add, map(_SECONDS.__getitem__, [text[:_POINT] for text in texts]), map(int, fractions)))
+    return list(map(add, map(_SECONDS.__getitem__, seconds), map(int, fractions)))
 
 
 def _with_fraction(text: str) -> str:
-    if len(text) == _MOMENT and text[-1] == "Z":
+    if len(text) == _MOMENT:
         return text
     if text[_POINT:] != "Z":
         raise UnsureError
     return f"{text[:_POINT]}.000000Z"
 
 
-def _are_digits(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
+def _parts_of_moments(together: bytes) -> Iterable[tuple[bytes, bytes]]:
+    """The second and the digits behind it, of moments of the usual length."""
+    count = len(together) // _MOMENT
+    if together[_POINT::_MOMENT] != b"." * count or together[_MOMENT - 1 :: _MOMENT] != b"Z" * count:
+        raise UnsureError
+    return iter_unpack(_MOMENT_PARTS, together)
 
 
-def _second(text: str) -> int:
+def _second(written: bytes) -> int:
+    text = written.decode()
     if not _SECOND.fullmatch(text):
         raise UnsureError
     return microseconds(datetime.fromisoformat(text).replace(tzinfo=UTC))

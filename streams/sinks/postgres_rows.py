@@ -1,7 +1,8 @@
 """Events as rows of Postgres' `requests`. Pure: at most one row per request, the same whatever order events came in."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from schemas.record import Record
 from schemas.request import PromptRequest
 from schemas.topics import REQUEST_TOPIC_OF_LANE
 from streams.sinks.port import Event, Row
-from streams.sinks.result_fields import EPOCH, ResultFields
+from streams.sinks.result_fields import EPOCH, ResultFields, microseconds
 
 COLUMNS: Final = {
     "request_id": "uuid",
@@ -49,16 +50,34 @@ PENDING: Final = "pending"
 _NAMES: Final = tuple(COLUMNS)
 _LANE: Final = _NAMES.index("lane")
 _STATUS: Final = _NAMES.index("status")
+_ACCEPTED_AT: Final = _NAMES.index("accepted_at")
 _COMPLETED_AT: Final = _NAMES.index("completed_at")
 _UNANSWERED: Final = (None,) * (len(_NAMES) - _COMPLETED_AT + 1)
+_FIELD_OF: Final = {"accepted_at": "accepted_us", "started_at": "started_us", "completed_at": "completed_us"}
+_PLACES: Final = [ResultFields._fields.index(_FIELD_OF.get(name, name)) for name in _NAMES if name != "lane"]
+_before_lane: Final = itemgetter(*_PLACES[:_LANE])
+_behind_lane: Final = itemgetter(*_PLACES[_LANE:])
 _LANE_OF_TOPIC: Final[dict[str, str]] = {topic: lane for lane, topic in REQUEST_TOPIC_OF_LANE.items()}
 _ESCAPED_NUL: Final = b"\\u0000"
 
 
 def row_of(record: Record, event: Event) -> Row:
-    """The row of an event, fit for Postgres."""
-    row = result_row(event) if isinstance(event, ResultFields) else pending_row(event, _LANE_OF_TOPIC[record.topic])
+    """The row of an event, fit for Postgres. Ids are numbers and moments microseconds since 1970."""
+    row = _result_row(event) if isinstance(event, ResultFields) else pending_row(event, _LANE_OF_TOPIC[record.topic])
     return tuple(_without_nul(value) for value in row) if _ESCAPED_NUL in (record.value or b"") else row
+
+
+def readable(row: Row) -> Row:
+    """The same row with UUIDs and datetimes, as psycopg reads it and takes it."""
+    return tuple(
+        _READABLE[kind](value) if kind in _READABLE and value is not None else value
+        for kind, value in zip(COLUMNS.values(), row, strict=True)
+    )
+
+
+def result_row(result: ResultFields) -> Row:
+    """The readable row of a result."""
+    return readable(_result_row(result))
 
 
 def merged(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
@@ -66,12 +85,12 @@ def merged(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
 
     The order keeps two writers from waiting for each other's rows crosswise.
     """
-    known: dict[tuple[UUID, str], Row] = {}
+    known: dict[tuple[int, str], Row] = {}
     for row in rows:
         first = known.setdefault(row[:2], row)
         if first is not row:
             known[first[0], first[1]] = joined(first, row)
-    ordered = sorted(known.values(), key=_by_id)
+    ordered = [known[key] for key in sorted(known)]
     return [row for row in ordered if row[_STATUS] != PENDING], [row for row in ordered if row[_STATUS] == PENDING]
 
 
@@ -85,7 +104,7 @@ def joined(one: Row, other: Row) -> Row:
 def pending_row(request: PromptRequest, lane: str) -> Row:
     """A request that has no result yet. Its prompt is not kept here."""
     return (
-        request.request_id,
+        request.request_id.int,
         request.tenant,
         request.department,
         request.user_id,
@@ -94,57 +113,22 @@ def pending_row(request: PromptRequest, lane: str) -> Row:
         request.template,
         lane,
         PENDING,
-        request.accepted_at,
+        microseconds(request.accepted_at),
         *_UNANSWERED,
     )
 
 
-def result_row(result: ResultFields) -> Row:
-    request_id = UUID(int=result.request_id)
-    paid_by = result.paid_by
-    return (
-        request_id,
-        result.tenant,
-        result.department,
-        result.user_id,
-        result.application,
-        result.labels,
-        result.template,
-        None,
-        result.status,
-        _moment(result.accepted_us),
-        _moment(result.started_us),
-        _moment(result.completed_us),
-        result.queue_ms,
-        result.model_ms,
-        result.source,
-        result.model,
-        result.input_tokens,
-        result.output_tokens,
-        result.cache_read_tokens,
-        result.cache_write_tokens,
-        result.cost_usd,
-        result.saved_usd,
-        result.attempts,
-        request_id if paid_by == result.request_id else None if paid_by is None else UUID(int=paid_by),
-        result.fingerprint,
-        result.error_code,
-        result.error_message,
-        result.answer,
-        result.stop_reason,
-    )
+def _result_row(result: ResultFields) -> Row:
+    return (*_before_lane(result), None, *_behind_lane(result))
 
 
-def _moment(microseconds: int) -> datetime:
-    return EPOCH + timedelta(0, 0, microseconds)
-
-
-def _by_id(row: Row) -> tuple[int, str]:
-    return row[0].int, row[1]
+def _moment(since_1970_us: int) -> datetime:
+    return EPOCH + timedelta(0, 0, since_1970_us)
 
 
 def _rank(row: Row) -> tuple[bool, Any]:
-    return (row[_STATUS] == PENDING, row[_COMPLETED_AT] or row[_COMPLETED_AT - 2])
+    completed_us, accepted_us = row[_COMPLETED_AT], row[_ACCEPTED_AT]
+    return (row[_STATUS] == PENDING, accepted_us if completed_us is None else completed_us)
 
 
 def _without_nul(value: Any) -> Any:
@@ -154,3 +138,6 @@ def _without_nul(value: Any) -> Any:
     if isinstance(value, dict):
         return {_without_nul(name): _without_nul(text) for name, text in value.items()}
     return value
+
+
+_READABLE: Final[dict[str, Callable[[int], Any]]] = {"uuid": lambda number: UUID(int=number), "timestamptz": _moment}

@@ -11,6 +11,7 @@ from psycopg.types.json import set_json_dumps
 from schemas.record import Record
 from streams.sinks import postgres_rows
 from streams.sinks.port import BadRow, Batch, Event, Row, StoreUnavailable
+from streams.sinks.postgres_copy import copied
 from streams.sinks.postgres_rows import COLUMNS, merged
 
 _CONNECT_SECONDS: Final = 5
@@ -81,9 +82,8 @@ class PostgresStore:
             # Behind PgBouncer each transaction may meet another server connection.
             cursor.execute(_STAGING)
             with cursor.copy(_COPY) as copy:
-                copy.set_types(list(COLUMNS.values()))
-                for row in rows:
-                    copy.write_row(row)
+                for piece in copied(rows):
+                    copy.write(piece)
             cursor.execute(statement)
 
     def _connected(self) -> psycopg.Connection:
@@ -95,7 +95,6 @@ class PostgresStore:
                 prepare_threshold=None,
                 application_name="headrace-sink",
             )
-            binary_json(self._connection)
             # A temporary table that is there already is not worth a notice per batch.
             self._connection.execute(f"SET client_min_messages = warning; SET statement_timeout = {_STATEMENT_MS}")
         return self._connection

@@ -94,7 +94,7 @@ class Sink:
             self._take(self._source.read(min(READ_RECORDS, self._open.room), timeout_seconds))
         if self._sealed is not None and (self._writer.is_done() or not self._open.room):
             self._finish_write()
-        if self._sealed is None and not self.is_paused and self._open.is_due(self._clock()):
+        if self._sealed is None and not self.is_paused and self._is_to_be_written():
             self._seal()
 
     def leave(self) -> bool:
@@ -121,6 +121,9 @@ class Sink:
 
     def _take(self, records: Sequence[Record]) -> None:
         self._open.take(read(records, self._store), self._clock())
+
+    def _is_to_be_written(self) -> bool:
+        return self._open.is_worth_a_write() or self._open.is_due(self._clock())
 
     def _seal(self) -> None:
         self._sealed, self._open = self._open, OpenBatch(self._identity.policy)

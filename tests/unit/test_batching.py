@@ -44,6 +44,16 @@ def test_a_batch_is_due_when_it_is_full_by_bytes() -> None:
     assert batch.is_due(0.0)
 
 
+@pytest.mark.parametrize(("rows", "least"), [(10_000, 5_000), (1_200, 1_000)])
+def test_half_a_batch_is_worth_a_write_of_an_idle_writer_unless_it_is_small(rows: int, least: int) -> None:
+    batch = OpenBatch(BatchPolicy(rows=rows))
+    batch.take([(a_record(b"{}", offset=offset), (offset,)) for offset in range(least - 1)], 0.0)
+    assert not batch.is_worth_a_write()
+    taken(batch, 0, least)
+    assert batch.is_worth_a_write()
+    assert not batch.is_due(0.0)
+
+
 def test_records_passed_over_and_refused_move_the_offset_too() -> None:
     batch = OpenBatch(POLICY)
     taken(batch, 0, 1)

@@ -19,9 +19,11 @@ from tests.unit.events import a_request, requests, results
 
 quick = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
+A_RECORD = as_record(encode_result(a_result()))
+
 
 def named(row: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(postgres_rows.COLUMNS, row, strict=True))
+    return dict(zip(postgres_rows.COLUMNS, postgres_rows.readable(row), strict=True))
 
 
 def postgres_row(result: PromptResult) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def test_a_number_that_fits_no_column_is_a_bad_row(wrong: dict[str, Any]) -> Non
 
 def test_three_events_of_one_request_make_the_same_row_in_any_order() -> None:
     rows = [postgres_rows.pending_row(a_request(), "bulk")]
-    rows += [postgres_rows.result_row(fields_of(a_result(seconds=each, attempts=each))) for each in (1, 2)]
+    rows += [postgres_rows.row_of(A_RECORD, fields_of(a_result(seconds=each, attempts=each))) for each in (1, 2)]
     found = {repr(postgres_rows.merged(order)) for order in permutations(rows)}
     assert len(found) == 1
     (done,), pending = postgres_rows.merged(rows)
