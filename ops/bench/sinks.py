@@ -191,13 +191,15 @@ def clickhouse_yard(url: str, results: list[PromptResult]) -> Yard:
 
 
 def postgres_yard(dsn: str, results: list[PromptResult]) -> Yard:
+    import orjson
     import psycopg
+    from psycopg.types.json import set_json_dumps
 
     from streams.sinks.postgres_rows import COLUMNS, result_row
-    from streams.sinks.postgres_store import PostgresStore, binary_json
+    from streams.sinks.postgres_store import PostgresStore
 
     connection = psycopg.connect(dsn, autocommit=True)
-    binary_json(connection)
+    set_json_dumps(orjson.dumps, connection)  # ten times as fast as the default
     rows = [result_row(fields_of(result)) for result in results[: ROWS["postgres"]]]
     copy_rows = f"COPY requests ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
 

@@ -4,9 +4,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final, LiteralString
 
-import orjson
 import psycopg
-from psycopg.types.json import set_json_dumps
 
 from schemas.record import Record
 from streams.sinks import postgres_rows
@@ -103,8 +101,3 @@ class PostgresStore:
 def _reason(error: psycopg.Error) -> str:
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0][:200]}" if said else type(error).__name__
-
-
-def binary_json(connection: psycopg.Connection) -> None:
-    """Dictionaries go into jsonb by orjson, which is ten times as fast as the default."""
-    set_json_dumps(orjson.dumps, connection)

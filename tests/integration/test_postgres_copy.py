@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import orjson
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.types.json import set_json_dumps
 
 from schemas.codec import encode_request, encode_result
 from schemas.request import PromptRequest
@@ -16,7 +18,6 @@ from schemas.topics import BULK_REQUESTS
 from streams.sinks.port import Row
 from streams.sinks.postgres_copy import copied
 from streams.sinks.postgres_rows import COLUMNS, readable, row_of
-from streams.sinks.postgres_store import binary_json
 from streams.sinks.result_fields import fields_of
 from tests.sinks import a_result, as_record
 from tests.unit.events import requests, results
@@ -52,7 +53,7 @@ def request_row(request: PromptRequest) -> Row:
 @law
 def test_a_row_is_written_as_psycopg_writes_it(postgres_dsn: str, rows: list[Row]) -> None:
     with psycopg.connect(postgres_dsn) as connection:
-        binary_json(connection)
+        set_json_dumps(orjson.dumps, connection)
         assert written(connection, rows, by_psycopg=False) == written(connection, rows, by_psycopg=True)
 
 
