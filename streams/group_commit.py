@@ -75,7 +75,8 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def _send_group(self) -> None:
         self._next_start = asyncio.get_running_loop().time() + self._spacing_seconds
-        group = self._taken()
+        if not (group := self._taken()):
+            return
         try:
             answers = await self._run([item for items, _ in group for item in items])
         except asyncio.CancelledError:
