@@ -50,7 +50,8 @@ def test_the_installer_is_taken_from_the_lock_with_its_hashes() -> None:
 def test_the_run_of_a_change_stops_at_the_first_failure() -> None:
     script = (ROOT / ".ci/run").read_text()
     assert "set -euo pipefail" in script
-    assert re.findall(r"^step (.*)$", script, re.MULTILINE) == ["make venv", "make check", "timeout --kill-after=60 1740 make test"]
+    steps = re.findall(r"^step (?:timeout \S+ \S+ )?(.*)$", script, re.MULTILINE)
+    assert steps == ["make venv", "make check", "make test"]
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
 
 
