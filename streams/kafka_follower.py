@@ -24,6 +24,7 @@ class TopicFollower(ABC):
         self._stop = threading.Event()
         self._ready = asyncio.Event()
         self._thread: threading.Thread | None = None
+        self._told = ""
         self._log = logger_named(self._name)
 
     def start(self) -> None:
@@ -58,16 +59,19 @@ class TopicFollower(ABC):
     def _follow(self, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
         """May raise KafkaException and TopicMissingError: it is called again then, with another consumer."""
 
+    def _following(self) -> None:
+        """For `_follow`, once it has its position: what goes wrong from here on is news again."""
+        self._told = ""
+
     def _read_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        told = ""
         while not self._stop.is_set():
             consumer = self._consumer()
             try:
                 self._follow(consumer, loop)
             except (KafkaException, TopicMissingError) as error:
-                if (reason := _reason_of(error)) != told and not self._stop.is_set():
+                if (reason := _reason_of(error)) != self._told and not self._stop.is_set():
                     self._log.warning("the topic cannot be followed yet", error=reason)
-                told = reason
+                self._told = reason
                 self._stop.wait(_AGAIN_SECONDS)
             except RuntimeError:  # the loop was closed before us
                 return

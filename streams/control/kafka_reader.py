@@ -47,6 +47,7 @@ class KafkaControlReader(TopicFollower):
         partitions = partitions_of(consumer, CONTROL)
         ends = start_positions(consumer, partitions, "now")
         consumer.assign(start_positions(consumer, partitions, datetime.now(UTC) - LIFETIME))
+        self._following()
         is_caught_up = False
         while not self._stop.is_set():
             self._hand_over(consumer, loop)

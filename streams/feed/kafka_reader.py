@@ -49,6 +49,7 @@ class KafkaResultsReader(TopicFollower):
     def _follow(self, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
         self._next = self._positions(consumer)
         consumer.assign([TopicPartition(RESULTS, number, offset) for number, offset in enumerate(self._next)])
+        self._following()
         loop.call_soon_threadsafe(self._begun, tuple(self._next))
         while not self._stop.is_set():
             self._look_for_partitions(consumer, loop)
