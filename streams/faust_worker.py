@@ -24,7 +24,7 @@ log = logger_named("faust_worker")
 
 _MONTH_SECONDS = 30 * 24 * 60 * 60
 _POLL_RECORDS = 500
-_BUFFERED_BATCHES = 8
+_BUFFERED_POLLS = 4
 _LAG_SECONDS = 10
 _LOOKS_AT_LAG = 3
 _GROUP_ERRORS = 6
@@ -82,7 +82,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         self.agent(
             # No acks: Faust's own bookkeeping commits past unfinished records (research/faust.md, D1).
             self.topic(
-                settings.topic, key_type=bytes, value_type=bytes, acks=False, maxsize=_BUFFERED_BATCHES, internal=True
+                settings.topic, key_type=bytes, value_type=bytes, acks=False, maxsize=_BUFFERED_POLLS, internal=True
             ),
             name=f"answer-{settings.topic}",
         )(self._take)
@@ -223,7 +223,7 @@ def _faust_settings(settings: EngineSettings) -> dict[str, Any]:
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": settings.max_record_bytes,
         "stream_wait_empty": False,
-        "stream_buffer_maxsize": _BUFFERED_BATCHES,
+        "stream_buffer_maxsize": _BUFFERED_POLLS,
         "stream_processing_timeout": 900.0,
         "broker_commit_livelock_soft_timeout": 900.0,
         "producer_request_timeout": 30.0,

@@ -1,12 +1,13 @@
-"""Faust's Kafka transport without its per-record cost: one message of Faust per fetched batch, not per record.
+"""Faust's Kafka transport without its per-record cost: one message of Faust per poll, not per record.
 
-The stock loop makes four tasks per record to wait for "delivered or suspended". Here the whole of what one poll
-brought for a partition travels as one message, so that cost is paid a few times a second. Overrides three methods of
-the pinned consumer; a contract test holds their names and behaviour.
+The stock loop makes four tasks per record to wait for "delivered or suspended", and nothing is fetched meanwhile. Here
+the whole of what one poll brought travels as one message, so that wait is a few turns of the loop. Overrides three
+methods of the pinned consumer; a contract test holds their names and behaviour.
 """
 
 import asyncio
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from faust.transport.drivers.aiokafka import Consumer, Transport
@@ -21,7 +22,7 @@ _IDLE_SECONDS = 0.02
 
 
 class LeanConsumer(Consumer):  # type: ignore[misc]
-    """Delivers lists of aiokafka records, one list per partition and poll."""
+    """Delivers lists of aiokafka records, one list per poll; those of a partition are in their order."""
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
@@ -42,12 +43,10 @@ class LeanConsumer(Consumer):  # type: ignore[misc]
         if not self.flow_active:
             await self._seek_back()
             return
-        generation = self.app.consumer_generation_id
-        for partition, batch in (records or {}).items():
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                return
-            if active is None or partition in active or partition in self._buffered_partitions:
-                await self._deliver(partition, batch)
+        polled = (records or {}).items()
+        wanted = [self._fresh(partition, batch) for partition, batch in polled if self._is_wanted(partition, active)]
+        if fresh := list(chain.from_iterable(wanted)):
+            await self._deliver(fresh)
 
     async def _seek_back(self) -> None:
         try:
@@ -55,15 +54,20 @@ class LeanConsumer(Consumer):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - the partitions have just left; the next assignment seeks again
             log.info("seek_not_possible", reason=type(error).__name__)
 
-    async def _deliver(self, partition: TP, batch: list[Any]) -> None:
-        read_up_to = self._read_offset[partition]
-        fresh = [record for record in batch if read_up_to is None or record.offset >= read_up_to]
-        if fresh:
-            await self.wait_first(self.callback(self._message_of(partition, fresh)), self.suspend_flow.wait())
-            self._read_offset[partition] = fresh[-1].offset
+    def _is_wanted(self, partition: TP, active: set[TP] | None) -> bool:
+        return active is None or partition in active or partition in self._buffered_partitions
 
-    def _message_of(self, partition: TP, batch: list[Any]) -> ConsumerMessage:
-        first = batch[0]
+    def _fresh(self, partition: TP, batch: list[Any]) -> list[Any]:
+        read_up_to = self._read_offset[partition]
+        return batch if read_up_to is None else [record for record in batch if record.offset >= read_up_to]
+
+    async def _deliver(self, records: list[Any]) -> None:
+        await self.wait_first(self.callback(self._message_of(records)), self.suspend_flow.wait())
+        for record in records:
+            self._read_offset[TP(record.topic, record.partition)] = record.offset
+
+    def _message_of(self, records: list[Any]) -> ConsumerMessage:
+        first = records[0]
         return ConsumerMessage(
             first.topic,
             first.partition,
@@ -72,9 +76,9 @@ class LeanConsumer(Consumer):  # type: ignore[misc]
             first.timestamp_type,
             (),
             None,
-            batch,
+            records,
             None,
-            tp=partition,
+            tp=TP(first.topic, first.partition),
             generation_id=self.app.consumer_generation_id,
         )
 
