@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from streams.lean_transport import LeanConsumer
 from streams.runner import RunnerLimits
 from streams.tolerant_records import READ_ERROR_HEADER
 from tests.engines import Answers, a_topic, abandon, committed, engine, eventually, publish
@@ -78,6 +79,29 @@ async def test_d2_a_spare_worker_takes_over_after_longer_than_its_session(
         await leader.stop()
         publish(kafka, topic, [b"for whoever is left"])
         await eventually(lambda: first.values + spare.values == [b"for whoever is left"])
+
+
+async def test_what_one_poll_brought_of_many_partitions_is_handed_over_at_once_and_in_order(
+    kafka: str, group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, partitions, each = a_topic(kafka, partitions=6), range(6), 30
+    for partition in partitions:
+        publish(kafka, topic, [b"%d" % number for number in range(each)], partition)
+    messages: list[list[int]] = []
+    message_of = LeanConsumer._message_of
+
+    def noted(consumer: LeanConsumer, records: list[Any]) -> Any:
+        messages.append([record.partition for record in records])
+        return message_of(consumer, records)
+
+    monkeypatch.setattr(LeanConsumer, "_message_of", noted)
+    answers = Answers()
+    async with engine(kafka, topic, group, answers, tmp_path):
+        await eventually(lambda: len(answers.seen) == each * len(partitions))
+    assert max(len(set(message)) for message in messages) > 1
+    for partition in partitions:
+        offsets = [record.offset for record in answers.seen if record.partition == partition]
+        assert offsets == list(range(each))
 
 
 _WRITE_BROKEN_HEADER = """
