@@ -51,7 +51,7 @@ def test_a_killed_worker_loses_nothing_and_pays_again_at_most_for_what_was_in_fl
     pipeline: Pipeline, record_property: Callable[[str, object], None]
 ) -> None:
     pipeline.model.set(latency_seconds=0.5)
-    requests = [a_question("killed") for _ in range(300)]
+    requests = [a_question("killed") for _ in range(600)]
     with (
         pipeline.following("killed") as results,
         pipeline.worker("victim", max_in_flight=IN_FLIGHT) as victim,
