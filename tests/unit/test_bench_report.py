@@ -117,6 +117,11 @@ def test_cpu_is_counted_over_the_same_part() -> None:
     assert cpu_seconds_per_1000(samples, skip_first=100, skip_last=100) == pytest.approx(2.0)
 
 
+def test_cpu_is_counted_too_where_all_was_done_between_two_looks() -> None:
+    samples = [Sample(0, 5.0, 1), Sample(0, 5.1, 1), Sample(600, 5.4, 1)]
+    assert cpu_seconds_per_1000(samples, skip_first=100) == pytest.approx(0.5)
+
+
 def test_a_percentile_is_a_value_that_was_seen() -> None:
     assert percentile([3, 1, 2], 0.5) == 2
     assert percentile([float(number) for number in range(100)], 0.99) == 98
