@@ -7,6 +7,8 @@ Written in binary mode: attributes in `ce_*` headers, the value plain JSON. Read
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain
+from operator import itemgetter
 from typing import Final, TypeVar
 
 from cloudevents.core.formats.json import JSONFormat
@@ -38,6 +40,9 @@ FIXED_HEADERS: Final[Headers] = (
 )
 """How every record that is written here begins; its type is the next."""
 _BEGIN: Final = len(FIXED_HEADERS) + 1
+_begin: Final = itemgetter(slice(_BEGIN))
+_behind: Final = itemgetter(slice(_BEGIN, None))
+_name: Final = itemgetter(0)
 
 Event = TypeVar("Event", bound=BaseModel)
 
@@ -108,9 +113,10 @@ def _decode(record: Record, model: type[Event], expected_type: str) -> Event:
 
 def plain_values(records: Sequence[Record], expected_type: str) -> list[bytes] | None:
     """The JSON of records that are all in the form of our own producers; None where one is not, event or no event."""
-    begin = {record.headers[:_BEGIN] for record in records}
-    others = {name for record in records for name, _ in record.headers[_BEGIN:]}
-    if begin != {(*FIXED_HEADERS, ("ce_type", expected_type.encode()))} or not others.isdisjoint(_FORM):
+    headers = [record.headers for record in records]
+    begin = (*FIXED_HEADERS, ("ce_type", expected_type.encode()))
+    others = set(map(_name, chain.from_iterable(map(_behind, headers))))
+    if list(map(_begin, headers)).count(begin) != len(records) or not others.isdisjoint(_FORM):
         return None
     values = [record.value or b"" for record in records if record.read_error is None]
     sizes = list(map(len, values))

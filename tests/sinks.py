@@ -11,8 +11,8 @@ from schemas.record import OutgoingRecord, Record
 from schemas.request import PromptRequest
 from schemas.result import Answer, PromptResult, Timing
 from schemas.topics import REQUESTS
-from streams.sinks.port import Batch, Item, ResultStore
-from streams.sinks.result_fields import fields_of
+from streams.sinks.port import Batch, ResultStore
+from streams.sinks.reading import read
 from tests.unit.events import A_TIME, AN_ID
 
 _offsets = itertools.count()
@@ -41,11 +41,10 @@ def as_record(written: OutgoingRecord, **given: Any) -> Record:
 
 def a_batch(store: ResultStore, events: Sequence[PromptResult | PromptRequest]) -> Batch:
     """What a sink would hand to `store` after reading these."""
-    items = []
-    for event in events:
-        written = encode_result(event) if isinstance(event, PromptResult) else encode_request(event, REQUESTS)
-        record = as_record(written)
-        row = store.row_of(record, fields_of(event) if isinstance(event, PromptResult) else event)
-        if row is not None:
-            items.append(Item(record, row))
-    return Batch(items)
+    reading = read([as_record(encoded(event)) for event in events], store)
+    assert not reading.refused
+    return Batch(reading.chunks)
+
+
+def encoded(event: PromptResult | PromptRequest) -> OutgoingRecord:
+    return encode_result(event) if isinstance(event, PromptResult) else encode_request(event, REQUESTS)

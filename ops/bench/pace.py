@@ -29,7 +29,7 @@ def steady_rate(times_seconds: Sequence[float], skip_first: int, skip_last: int 
 
 
 def cpu_seconds_per_1000(samples: Sequence[Sample], skip_first: int, skip_last: int = 0) -> float:
-    """CPU of the process over the same part of the work, from the last look before it: all may lie between two looks."""
+    """CPU of the process over the same part, from the last look before it: all of it may lie between two looks."""
     until = samples[-1].count - skip_last
     first = next(sample for sample in reversed(samples) if sample.count <= skip_first or sample is samples[0])
     last = next(sample for sample in samples if sample.count >= until)

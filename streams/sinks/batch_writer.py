@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from schemas.dead_letter import DecodeError, dead_letter_of
+from schemas.dead_letter import dead_letter_of
 from schemas.record import OutgoingRecord
 from streams import metrics
 from streams.logs import logger_named
-from streams.sinks.batching import OpenBatch, Refused
+from streams.sinks.batching import OpenBatch
 from streams.sinks.port import BadRow, Batch, ResultStore, StoreUnavailable
+from streams.sinks.reading import Refused, refused_by_store
 
 log = logger_named("sink")
 
@@ -42,7 +43,7 @@ class BatchWriter:
     def _write_all(self, batch: OpenBatch) -> None:
         try:
             with metrics.SINK_BATCH_SECONDS.labels(self._name).time():
-                bad = self._write(batch.rows)
+                bad = self._write(batch.batch)
             self._set_aside([*batch.refused, *bad])
         except StoreUnavailable:
             raise
@@ -50,17 +51,17 @@ class BatchWriter:
             # What nobody foresaw must not end the sink: nothing is committed, so waiting and trying again is safe.
             log.exception("write failed", store=self._name)
             raise StoreUnavailable(self._name, type(error).__name__) from error
-        metrics.SINK_ROWS.labels(self._name).inc(len(batch.rows.items) - len(bad))
+        metrics.SINK_ROWS.labels(self._name).inc(len(batch.batch) - len(bad))
 
     def _write(self, batch: Batch) -> list[Refused]:
         """Rows that cannot be written are returned; a batch that holds one is halved until it stands alone."""
-        if not batch.items:
+        if len(batch) == 0:
             return []
         try:
             self._store.write(batch)
         except BadRow as error:
-            if len(batch.items) == 1:
-                return [(batch.items[0].record, DecodeError("refused_by_store", str(error)))]
+            if len(batch) == 1:
+                return [(record, refused_by_store(error)) for record in batch.records]
             first, second = batch.halves()
             return [*self._write(first), *self._write(second)]
         return []

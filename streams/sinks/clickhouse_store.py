@@ -1,4 +1,4 @@
-"""`ClickHouseStore`: batches into `llm_results`, column by column, one synchronous insert each."""
+"""`ClickHouseStore`: batches into `llm_results`, in Arrow's columns, one synchronous insert each."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,13 +6,14 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
+import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, DataError
 
 from schemas.record import Record
+from schemas.request import PromptRequest
 from streams.sinks import clickhouse_rows
-from streams.sinks.clickhouse_rows import columns_of
-from streams.sinks.port import BadRow, Batch, Event, Row, StoreUnavailable
-from streams.sinks.result_fields import ResultFields
+from streams.sinks.port import BadRow, Batch, StoreUnavailable
+from streams.sinks.result_fields import Columns
 
 DEFAULT_DATABASE: Final = "headrace"
 _TABLE: Final = "llm_results"
@@ -35,29 +36,21 @@ class ClickHouseStore:
         self._url = url
         self._with_text = with_text
         self._client: Any = None
-        self._types: Sequence[Any] | None = None
 
-    def row_of(self, record: Record, event: Event) -> Row | None:
+    def results(self, records: Sequence[Record], columns: Columns) -> pa.RecordBatch:
         """See ResultStore."""
-        del record
-        return clickhouse_rows.row_of(event, with_text=self._with_text) if isinstance(event, ResultFields) else None
+        del records
+        return clickhouse_rows.rows_of(columns, with_text=self._with_text)
+
+    def requests(self, records: Sequence[Record], requests: Sequence[PromptRequest]) -> None:
+        """See ResultStore."""
 
     def write(self, batch: Batch) -> None:
         """See ResultStore. A batch that comes again unchanged is dropped by its token, any other by its keys."""
-        columns = columns_of([item.row for item in batch.items])
+        rows = pa.Table.from_batches([chunk.rows for chunk in batch.chunks]).combine_chunks()
         token = hashlib.sha256(batch.token.encode()).hexdigest()
         try:
-            client = self._connected()
-            if self._types is None:  # asked for once: otherwise the client asks before each insert
-                self._types = client.create_insert_context(_TABLE, list(columns)).column_types
-            client.insert(
-                _TABLE,
-                list(columns.values()),
-                column_names=list(columns),
-                column_types=self._types,
-                column_oriented=True,
-                settings={**_SETTINGS, "insert_deduplication_token": token},
-            )
+            self._connected().insert_arrow(_TABLE, rows, settings={**_SETTINGS, "insert_deduplication_token": token})
         except (DataError, ValueError, TypeError, OverflowError) as error:
             raise BadRow("ClickHouse", type(error).__name__) from None
         except ClickHouseError as error:
@@ -66,7 +59,7 @@ class ClickHouseStore:
             raise StoreUnavailable("ClickHouse", type(error).__name__) from None
 
     def close(self) -> None:
-        client, self._client, self._types = self._client, None, None
+        client, self._client = self._client, None
         if client is not None:
             client.close()
 

@@ -1,12 +1,16 @@
 """`MemoryStore`: the store's contract in a dictionary."""
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
 from schemas.record import Record
+from schemas.request import PromptRequest
 from streams.sinks import postgres_rows
-from streams.sinks.port import Batch, Event, Row
+from streams.sinks.port import Batch, Row
 from streams.sinks.postgres_rows import COLUMNS, joined, merged, readable
+from streams.sinks.result_fields import Columns
 
 
 class MemoryStore:
@@ -20,13 +24,17 @@ class MemoryStore:
         found = [dict(zip(COLUMNS, readable(row), strict=True)) for row in self._rows.values()]
         return {(row["request_id"], row["tenant"]): row for row in found}
 
-    def row_of(self, record: Record, event: Event) -> Row | None:
+    def results(self, records: Sequence[Record], columns: Columns) -> list[Row]:
         """See ResultStore."""
-        return postgres_rows.row_of(record, event)
+        return postgres_rows.result_rows(records, columns)
+
+    def requests(self, records: Sequence[Record], requests: Sequence[PromptRequest]) -> list[Row]:
+        """See ResultStore."""
+        return postgres_rows.pending_rows(records, requests)
 
     def write(self, batch: Batch) -> None:
         """See ResultStore."""
-        results, pending = merged(item.row for item in batch.items)
+        results, pending = merged(chain.from_iterable(chunk.rows for chunk in batch.chunks))
         for row in (*results, *pending):
             key = (row[0], row[1])
             known = self._rows.get(key)

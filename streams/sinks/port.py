@@ -3,34 +3,46 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from schemas.record import Record
 from schemas.request import PromptRequest
-from streams.sinks.result_fields import ResultFields
+from streams.sinks.result_fields import Columns
 
-Event = ResultFields | PromptRequest
 Row = tuple[Any, ...]
-"""One row of a store, in that store's own order and forms."""
+Rows = Any
+"""Rows in a store's own form: one of `len` and of slices, such as a list of tuples or a batch of Arrow's."""
 
 
-class Item(NamedTuple):
-    """A record and the row made of it."""
+class Chunk(NamedTuple):
+    """Records that were read together, and a row for each."""
 
-    record: Record
-    row: Row
+    records: Sequence[Record]
+    rows: Rows
+
+    def halves(self) -> tuple["Chunk", "Chunk"]:
+        middle = len(self.records) // 2
+        return Chunk(self.records[:middle], self.rows[:middle]), Chunk(self.records[middle:], self.rows[middle:])
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Items in the order they were read."""
+    """Chunks in the order they were read."""
 
-    items: Sequence[Item]
+    chunks: Sequence[Chunk]
+
+    def __len__(self) -> int:
+        return sum(len(chunk.records) for chunk in self.chunks)
+
+    @property
+    def records(self) -> list[Record]:
+        return list(chain.from_iterable(chunk.records for chunk in self.chunks))
 
     @property
     def token(self) -> str:
         """Names these very records, by place and broker time: a topic made anew gives no old token."""
-        records = [record for record, _ in self.items]
+        records = self.records
         places = [record[:2] for record in records]
         first = dict(zip(reversed(places), reversed(records), strict=True))
         last = dict(zip(places, records, strict=True))
@@ -40,8 +52,12 @@ class Batch:
         )
 
     def halves(self) -> tuple["Batch", "Batch"]:
-        middle = len(self.items) // 2
-        return Batch(self.items[:middle]), Batch(self.items[middle:])
+        """Of two records or more."""
+        if len(self.chunks) == 1:
+            first, second = self.chunks[0].halves()
+            return Batch([first]), Batch([second])
+        middle = len(self.chunks) // 2
+        return Batch(self.chunks[:middle]), Batch(self.chunks[middle:])
 
 
 def _mark(record: Record) -> tuple[int, int]:
@@ -51,8 +67,11 @@ def _mark(record: Record) -> tuple[int, int]:
 class ResultStore(Protocol):
     """Keeps results, each request once. Writing a batch again, whole or in part, changes nothing."""
 
-    def row_of(self, record: Record, event: Event) -> Row | None:
-        """The row for an event; None where this store keeps none. Made at once: the event is large, the row is not."""
+    def results(self, records: Sequence[Record], columns: Columns) -> Rows:
+        """Rows of results and the records they came in. Made at once: events are large, rows are not. Raises BadRow."""
+
+    def requests(self, records: Sequence[Record], requests: Sequence[PromptRequest]) -> Rows | None:
+        """Rows of requests that may have no result yet; None where this store keeps none."""
 
     def write(self, batch: Batch) -> None:
         """Return when all of it is durable. Raises StoreUnavailable or BadRow: then write it again."""

@@ -22,6 +22,7 @@ _BEGIN: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
 _FIELDS: Final = struct.pack(">h", len(COLUMNS))
 _NULL: Final = b"\xff\xff\xff\xff"
+_ID: Final = (16).to_bytes(4, "big")
 _JSONB_VERSION: Final = b"\x01"
 _ZERO_US: Final = microseconds(datetime(2000, 1, 1, tzinfo=UTC))
 _SELDOM_TWICE: Final = {"fingerprint", "error_message", "answer"}
@@ -52,8 +53,8 @@ def _field(value: bytes) -> bytes:
     return len(value).to_bytes(4, "big") + value
 
 
-def _ids(values: Sequence[int | None]) -> Iterable[bytes]:
-    return [_NULL if value is None else _field(value.to_bytes(16, "big")) for value in values]
+def _ids(values: Sequence[bytes | None]) -> Iterable[bytes]:
+    return [_NULL if value is None else _ID + value for value in values]
 
 
 def _texts(values: Sequence[str | None]) -> Iterable[bytes]:

@@ -1,16 +1,16 @@
 """Events as rows of Postgres' `requests`. Pure: at most one row per request, the same whatever order events came in."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from operator import itemgetter
+from itertools import repeat
 from typing import Any, Final
 from uuid import UUID
 
 from schemas.record import Record
 from schemas.request import PromptRequest
 from schemas.topics import REQUEST_TOPIC_OF_LANE
-from streams.sinks.port import Event, Row
-from streams.sinks.result_fields import EPOCH, ResultFields, microseconds
+from streams.sinks.port import Row
+from streams.sinks.result_fields import EPOCH, Columns, ResultFields, microseconds
 
 COLUMNS: Final = {
     "request_id": "uuid",
@@ -55,16 +55,28 @@ _COMPLETED_AT: Final = _NAMES.index("completed_at")
 _UNANSWERED: Final = (None,) * (len(_NAMES) - _COMPLETED_AT + 1)
 _FIELD_OF: Final = {"accepted_at": "accepted_us", "started_at": "started_us", "completed_at": "completed_us"}
 _PLACES: Final = [ResultFields._fields.index(_FIELD_OF.get(name, name)) for name in _NAMES if name != "lane"]
-_before_lane: Final = itemgetter(*_PLACES[:_LANE])
-_behind_lane: Final = itemgetter(*_PLACES[_LANE:])
 _LANE_OF_TOPIC: Final[dict[str, str]] = {topic: lane for lane, topic in REQUEST_TOPIC_OF_LANE.items()}
 _ESCAPED_NUL: Final = b"\\u0000"
 
 
-def row_of(record: Record, event: Event) -> Row:
-    """The row of an event, fit for Postgres. Ids are numbers and moments microseconds since 1970."""
-    row = _result_row(event) if isinstance(event, ResultFields) else pending_row(event, _LANE_OF_TOPIC[record.topic])
-    return tuple(_without_nul(value) for value in row) if _ESCAPED_NUL in (record.value or b"") else row
+def result_rows(records: Sequence[Record], columns: Columns) -> list[Row]:
+    """The rows of results, fit for Postgres. Ids are bytes and moments microseconds since 1970."""
+    ordered: list[Iterable[Any]] = [columns[place] for place in _PLACES]
+    ordered.insert(_LANE, repeat(None, len(records)))
+    return _fit(records, list(zip(*ordered, strict=True)))
+
+
+def pending_rows(records: Sequence[Record], requests: Sequence[PromptRequest]) -> list[Row]:
+    """The rows of requests that have no result yet, fit for Postgres."""
+    lanes = [_LANE_OF_TOPIC[record.topic] for record in records]
+    return _fit(records, list(map(pending_row, requests, lanes)))
+
+
+def _fit(records: Sequence[Record], rows: list[Row]) -> list[Row]:
+    for number, record in enumerate(records):
+        if _ESCAPED_NUL in (record.value or b""):
+            rows[number] = tuple(map(_without_nul, rows[number]))
+    return rows
 
 
 def readable(row: Row) -> Row:
@@ -75,17 +87,12 @@ def readable(row: Row) -> Row:
     )
 
 
-def result_row(result: ResultFields) -> Row:
-    """The readable row of a result."""
-    return readable(_result_row(result))
-
-
 def merged(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """Results and pending requests, one row per request among both, ordered by id.
 
     The order keeps two writers from waiting for each other's rows crosswise.
     """
-    known: dict[tuple[int, str], Row] = {}
+    known: dict[tuple[bytes, str], Row] = {}
     for row in rows:
         first = known.setdefault(row[:2], row)
         if first is not row:
@@ -104,7 +111,7 @@ def joined(one: Row, other: Row) -> Row:
 def pending_row(request: PromptRequest, lane: str) -> Row:
     """A request that has no result yet. Its prompt is not kept here."""
     return (
-        request.request_id.int,
+        request.request_id.bytes,
         request.tenant,
         request.department,
         request.user_id,
@@ -116,10 +123,6 @@ def pending_row(request: PromptRequest, lane: str) -> Row:
         microseconds(request.accepted_at),
         *_UNANSWERED,
     )
-
-
-def _result_row(result: ResultFields) -> Row:
-    return (*_before_lane(result), None, *_behind_lane(result))
 
 
 def _moment(since_1970_us: int) -> datetime:
@@ -140,4 +143,4 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-_READABLE: Final[dict[str, Callable[[int], Any]]] = {"uuid": lambda number: UUID(int=number), "timestamptz": _moment}
+_READABLE: Final[dict[str, Callable[[Any], Any]]] = {"uuid": lambda number: UUID(bytes=number), "timestamptz": _moment}

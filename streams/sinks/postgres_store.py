@@ -2,15 +2,18 @@
 
 import contextlib
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, LiteralString
 
 import psycopg
 
 from schemas.record import Record
+from schemas.request import PromptRequest
 from streams.sinks import postgres_rows
-from streams.sinks.port import BadRow, Batch, Event, Row, StoreUnavailable
+from streams.sinks.port import BadRow, Batch, Row, StoreUnavailable
 from streams.sinks.postgres_copy import copied
 from streams.sinks.postgres_rows import COLUMNS, merged
+from streams.sinks.result_fields import Columns
 
 _CONNECT_SECONDS: Final = 5
 _STATEMENT_MS: Final = 60_000
@@ -46,13 +49,17 @@ class PostgresStore:
         self._dsn = dsn
         self._connection: psycopg.Connection | None = None
 
-    def row_of(self, record: Record, event: Event) -> Row | None:
+    def results(self, records: Sequence[Record], columns: Columns) -> list[Row]:
         """See ResultStore."""
-        return postgres_rows.row_of(record, event)
+        return postgres_rows.result_rows(records, columns)
+
+    def requests(self, records: Sequence[Record], requests: Sequence[PromptRequest]) -> list[Row]:
+        """See ResultStore."""
+        return postgres_rows.pending_rows(records, requests)
 
     def write(self, batch: Batch) -> None:
         """See ResultStore. Results and pending rows are two transactions; each can be repeated."""
-        results, pending = merged(item.row for item in batch.items)
+        results, pending = merged(chain.from_iterable(chunk.rows for chunk in batch.chunks))
         try:
             self._upsert(_RESULTS, results)
             self._upsert(_PENDING, pending)

@@ -1,8 +1,9 @@
 """What the stores keep of a result, flat: both ways of reading a record end here, and every row begins here."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from schemas.result import PromptResult
 
@@ -11,9 +12,9 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class ResultFields(NamedTuple):
-    """Ids are numbers and moments microseconds since 1970: made faster than UUIDs and datetimes, and as exact."""
+    """Ids are 16 bytes and moments microseconds since 1970: made faster than UUIDs and datetimes, and as exact."""
 
-    request_id: int
+    request_id: bytes
     tenant: str
     department: str | None
     user_id: str | None
@@ -35,7 +36,7 @@ class ResultFields(NamedTuple):
     completed_us: int
     cost_usd: Decimal | None
     saved_usd: Decimal | None
-    paid_by: int | None
+    paid_by: bytes | None
     fingerprint: str | None
     error_code: str | None
     stop_reason: str | None
@@ -43,10 +44,14 @@ class ResultFields(NamedTuple):
     answer: str | None
 
 
+Columns = Sequence[Sequence[Any]]
+"""Of one or more results: a column for each of ResultFields, in that order."""
+
+
 def fields_of(result: PromptResult) -> ResultFields:
     timing, usage, answer, error = result.timing, result.usage, result.answer, result.error
     return ResultFields(
-        result.request_id.int,
+        result.request_id.bytes,
         result.tenant,
         result.department,
         result.user_id,
@@ -68,13 +73,18 @@ def fields_of(result: PromptResult) -> ResultFields:
         microseconds(timing.completed_at),
         result.cost_usd,
         result.saved_usd,
-        result.paid_by.int if result.paid_by else None,
+        result.paid_by.bytes if result.paid_by else None,
         result.fingerprint,
         error.code if error else None,
         answer.stop_reason if answer else None,
         error.message if error else None,
         answer.text if answer else None,
     )
+
+
+def columns_of(results: Sequence[ResultFields]) -> Columns:
+    """At least one result, turned."""
+    return list(zip(*results, strict=True))
 
 
 def microseconds(moment: datetime) -> int:

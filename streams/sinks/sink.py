@@ -1,26 +1,19 @@
 """One sink: read, batch, write, then commit exactly what was written. Knows no Kafka library and no store's."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, repeat
-from operator import attrgetter
 from typing import Final, Protocol
 
-from schemas.codec import decode_request, decode_result
-from schemas.dead_letter import DecodeError
 from schemas.record import Record
-from schemas.topics import RESULTS
 from streams import metrics
 from streams.logs import logger_named
 from streams.sinks.batch_writer import BatchWriter, DeadLetters
-from streams.sinks.batching import BatchPolicy, OpenBatch, Partition, Reading
-from streams.sinks.plain_results import plain_fields
-from streams.sinks.port import ResultStore, Row, StoreUnavailable
-from streams.sinks.result_fields import ResultFields, fields_of
+from streams.sinks.batching import BatchPolicy, OpenBatch, Partition
+from streams.sinks.port import ResultStore, StoreUnavailable
+from streams.sinks.reading import read
 
 log = logger_named("sink")
 
-_topic: Final = attrgetter("topic")
 READ_RECORDS: Final = 250
 """Records asked for at once: a larger batch is read in several goes, so that a stop is heard in between."""
 _READ_SECONDS: Final = 0.1
@@ -120,7 +113,7 @@ class Sink:
             self._finish_write()
 
     def _take(self, records: Sequence[Record]) -> None:
-        self._open.take(read(records, self._store), self._clock())
+        self._open.take(records, read(records, self._store), self._clock())
 
     def _is_to_be_written(self) -> bool:
         return self._open.is_worth_a_write() or self._open.is_due(self._clock())
@@ -179,25 +172,3 @@ class Sink:
         self._source.resume()
         metrics.SINK_PAUSED.labels(self._identity.store).set(0)
         log.info("store takes rows again", store=self._identity.store)
-
-
-def read(records: Sequence[Record], store: ResultStore) -> list[Reading]:
-    """Each record and the store's row of it; None where there is nothing to keep."""
-    return [
-        (record, _row(record, store) if fields is None else store.row_of(record, fields))
-        for topic, group in groupby(records, _topic)
-        for record, fields in _read_alike(list(group), is_result=topic == RESULTS)
-    ]
-
-
-def _read_alike(records: Sequence[Record], *, is_result: bool) -> Iterable[tuple[Record, ResultFields | None]]:
-    return zip(records, plain_fields(records) if is_result else repeat(None), strict=False)
-
-
-def _row(record: Record, store: ResultStore) -> Row | DecodeError | None:
-    try:
-        event = fields_of(decode_result(record)) if record.topic == RESULTS else decode_request(record)
-    except DecodeError as error:
-        # A request that cannot be read is the worker's: it sets it aside and answers for it.
-        return error if record.topic == RESULTS else None
-    return store.row_of(record, event)

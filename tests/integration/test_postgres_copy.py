@@ -17,8 +17,8 @@ from schemas.result import PromptResult
 from schemas.topics import BULK_REQUESTS
 from streams.sinks.port import Row
 from streams.sinks.postgres_copy import copied
-from streams.sinks.postgres_rows import COLUMNS, readable, row_of
-from streams.sinks.result_fields import fields_of
+from streams.sinks.postgres_rows import COLUMNS, pending_rows, readable, result_rows
+from streams.sinks.result_fields import columns_of, fields_of
 from tests.sinks import a_result, as_record
 from tests.unit.events import requests, results
 
@@ -42,11 +42,13 @@ def written(connection: psycopg.Connection, rows: Sequence[Row], *, by_psycopg: 
 
 
 def result_row(result: PromptResult) -> Row:
-    return row_of(as_record(encode_result(result)), fields_of(result))
+    (row,) = result_rows([as_record(encode_result(result))], columns_of([fields_of(result)]))
+    return row
 
 
 def request_row(request: PromptRequest) -> Row:
-    return row_of(as_record(encode_request(request, BULK_REQUESTS)), request)
+    (row,) = pending_rows([as_record(encode_request(request, BULK_REQUESTS))], [request])
+    return row
 
 
 @given(st.lists(results().map(result_row) | requests().map(request_row), max_size=4))

@@ -7,7 +7,8 @@ import pytest
 from schemas.dead_letter import DecodeError
 from schemas.record import Record
 from streams.sinks.batching import BatchPolicy, OpenBatch
-from streams.sinks.port import Batch, Item
+from streams.sinks.port import Batch, Chunk
+from streams.sinks.reading import Reading
 from tests.unit.events import a_record
 
 POLICY = BatchPolicy(rows=3, age_seconds=1.0, bytes=100)
@@ -15,7 +16,7 @@ POLICY = BatchPolicy(rows=3, age_seconds=1.0, bytes=100)
 
 def taken(batch: OpenBatch, partition: int, offset: int, *, now: float = 0.0, value: bytes = b"{}") -> None:
     record = a_record(value, partition=partition, offset=offset)
-    batch.take([(record, (offset,))], now)
+    batch.take([record], Reading([Chunk([record], [(offset,)])], []), now)
 
 
 def test_an_empty_batch_is_never_due() -> None:
@@ -47,7 +48,8 @@ def test_a_batch_is_due_when_it_is_full_by_bytes() -> None:
 @pytest.mark.parametrize(("rows", "least"), [(10_000, 5_000), (1_200, 1_000)])
 def test_half_a_batch_is_worth_a_write_of_an_idle_writer_unless_it_is_small(rows: int, least: int) -> None:
     batch = OpenBatch(BatchPolicy(rows=rows))
-    batch.take([(a_record(b"{}", offset=offset), (offset,)) for offset in range(least - 1)], 0.0)
+    records = [a_record(b"{}", offset=offset) for offset in range(least - 1)]
+    batch.take(records, Reading([Chunk(records, list(records))], []), 0.0)
     assert not batch.is_worth_a_write()
     taken(batch, 0, least)
     assert batch.is_worth_a_write()
@@ -57,19 +59,30 @@ def test_half_a_batch_is_worth_a_write_of_an_idle_writer_unless_it_is_small(rows
 def test_records_passed_over_and_refused_move_the_offset_too() -> None:
     batch = OpenBatch(POLICY)
     taken(batch, 0, 1)
-    refused = (a_record(b"", partition=0, offset=2), DecodeError("empty_value", "nothing"))
-    batch.take([refused, (a_record(b"?", partition=1, offset=9), None)], 0.0)
+    bad, passed_over = a_record(b"", partition=0, offset=2), a_record(b"?", partition=1, offset=9)
+    batch.take([bad, passed_over], Reading([], [(bad, DecodeError("empty_value", "nothing"))]), 0.0)
     assert batch.next_offsets == {("llm.requests", 0): 3, ("llm.requests", 1): 10}
-    assert len(batch.rows.items) == len(batch.refused) == 1
+    assert len(batch.batch) == len(batch.refused) == 1
 
 
-def test_what_another_member_reads_now_is_forgotten_and_never_committed() -> None:
+def test_what_another_member_reads_now_is_never_committed_and_set_aside_by_that_one() -> None:
     batch = OpenBatch(POLICY)
     taken(batch, 0, 1)
     taken(batch, 1, 5)
+    bad = a_record(b"", partition=0, offset=2)
+    batch.take([bad], Reading([], [(bad, DecodeError("empty_value", "nothing"))]), 0.0)
     batch.forget([("llm.requests", 0)])
     assert batch.next_offsets == {("llm.requests", 1): 6}
-    assert [item.record.partition for item in batch.rows.items] == [1]
+    assert batch.refused == []
+
+
+def test_halves_of_a_batch_are_all_of_it_down_to_single_records() -> None:
+    records = [a_record(b"{}", offset=offset) for offset in range(7)]
+    parts = [Batch([Chunk(records[:4], records[:4]), Chunk(records[4:], records[4:])])]
+    while any(len(part) > 1 for part in parts):
+        parts = [half for part in parts for half in (part.halves() if len(part) > 1 else [part])]
+    assert [part.records for part in parts] == [[record] for record in records]
+    assert all(chunk.records == chunk.rows for part in parts for chunk in part.chunks)
 
 
 def test_owed_offsets_never_take_back_what_was_read_since() -> None:
@@ -87,7 +100,7 @@ def test_owed_offsets_alone_come_due() -> None:
 
 
 def batch_of(*records: Record) -> Batch:
-    return Batch([Item(record, ()) for record in records])
+    return Batch([Chunk(records, records)])
 
 
 def test_the_same_records_have_the_same_token() -> None:

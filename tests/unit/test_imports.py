@@ -37,6 +37,9 @@ HOMES: dict[str, tuple[str, ...]] = {
     "psycopg": ("streams/*/postgres_*.py", "streams/wiring.py", "ops/*"),
     "psycopg_pool": ("streams/*/postgres_*.py", "streams/wiring.py", "streams/feed_wiring.py", "ops/*"),
     "clickhouse_connect": ("streams/*/clickhouse_*.py", "streams/wiring.py", "ops/*"),
+    # Reading results on the short way.
+    "msgspec": ("streams/sinks/plain_results.py",),
+    "pyarrow": ("streams/sinks/clickhouse_*.py", "streams/sinks/plain_columns.py"),
     # The model's adapter is three modules: the SDK, its errors, and its calls over lean connections.
     "anthropic": (*MODEL_ADAPTER, "streams/wiring.py", "ops/rehearsal/*"),
     "httpx2": (*MODEL_ADAPTER, "producers/gateway_client*.py", "producers/client/*.py", "ops/bench/gateway_wait.py"),

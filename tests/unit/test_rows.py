@@ -1,5 +1,6 @@
 """Events as rows: any event fits, and the order of events does not matter."""
 
+from decimal import Decimal
 from itertools import permutations
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from schemas.result import PromptResult
 from schemas.topics import BULK_REQUESTS
 from streams.sinks import clickhouse_rows, postgres_rows
 from streams.sinks.port import BadRow
-from streams.sinks.result_fields import fields_of
+from streams.sinks.result_fields import columns_of, fields_of
 from tests.sinks import a_result, as_record
 from tests.unit.events import a_request, requests, results
 
@@ -27,7 +28,8 @@ def named(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def postgres_row(result: PromptResult) -> dict[str, Any]:
-    return named(postgres_rows.row_of(as_record(encode_result(result)), fields_of(result)))
+    (row,) = postgres_rows.result_rows([as_record(encode_result(result))], columns_of([fields_of(result)]))
+    return named(row)
 
 
 @given(results())
@@ -45,35 +47,44 @@ def test_any_result_makes_a_postgres_row_without_nul(result: PromptResult) -> No
 @quick
 def test_any_request_makes_a_pending_row_without_its_prompt(request: PromptRequest) -> None:
     record = as_record(encode_request(request, BULK_REQUESTS))
-    row = named(postgres_rows.row_of(record, request))
+    row = named(*postgres_rows.pending_rows([record], [request]))
     assert (row["status"], row["lane"], row["answer"], row["completed_at"]) == ("pending", "bulk", None, None)
+
+
+def clickhouse_row(result: PromptResult, *, with_text: bool = False) -> dict[str, Any]:
+    rows = clickhouse_rows.rows_of(columns_of([fields_of(result)]), with_text=with_text)
+    return dict(*rows.to_pylist())
 
 
 @given(results())
 @quick
 def test_any_result_makes_a_clickhouse_row_that_keeps_its_identity(result: PromptResult) -> None:
-    columns = clickhouse_rows.columns_of([clickhouse_rows.row_of(fields_of(result), with_text=False)])
-    assert UUID(int=columns["request_id"][0]) == result.request_id
-    assert "answer" not in columns
-    assert None not in (columns["department"][0], columns["error_code"][0], columns["fingerprint"][0])
+    row = clickhouse_row(result)
+    assert UUID(bytes=row["request_id"]) == result.request_id
+    assert dict(row["labels"]) == result.labels
+    assert "answer" not in row
+    assert None not in (row["department"], row["error_code"], row["fingerprint"])
 
 
 def test_the_answer_is_kept_for_analysts_only_when_that_is_switched_on() -> None:
-    row = clickhouse_rows.row_of(fields_of(a_result()), with_text=True)
-    assert clickhouse_rows.columns_of([row])["answer"] == ("no shutdown",)
+    assert clickhouse_row(a_result(), with_text=True)["answer"] == "no shutdown"
+
+
+def test_an_amount_keeps_what_a_billionth_of_a_dollar_can_say() -> None:
+    assert clickhouse_row(a_result(cost_usd="0.0000000016", saved_usd=None))["cost_usd"] == Decimal("0.000000002")
 
 
 @pytest.mark.parametrize("wrong", [{"cost_usd": "1000000000"}, {"attempts": 2**63}])
 def test_a_number_that_fits_no_column_is_a_bad_row(wrong: dict[str, Any]) -> None:
-    rows = [clickhouse_rows.row_of(fields_of(a_result(**wrong)), with_text=False)]
     with pytest.raises(BadRow):
-        clickhouse_rows.columns_of(rows)
+        clickhouse_row(a_result(**wrong))
 
 
 def test_three_events_of_one_request_make_the_same_row_in_any_order() -> None:
     rows = [postgres_rows.pending_row(a_request(), "bulk")]
-    rows += [postgres_rows.row_of(A_RECORD, fields_of(a_result(seconds=each, attempts=each))) for each in (1, 2)]
+    done = [fields_of(a_result(seconds=each, attempts=each)) for each in (1, 2)]
+    rows += postgres_rows.result_rows([A_RECORD, A_RECORD], columns_of(done))
     found = {repr(postgres_rows.merged(order)) for order in permutations(rows)}
     assert len(found) == 1
-    (done,), pending = postgres_rows.merged(rows)
-    assert (named(done)["attempts"], named(done)["lane"], pending) == (1, "bulk", [])
+    (first,), pending = postgres_rows.merged(rows)
+    assert (named(first)["attempts"], named(first)["lane"], pending) == (1, "bulk", [])

@@ -1,19 +1,22 @@
 """What a sink makes of what it reads: rows, dead letters, or nothing, for each record its own."""
 
 from schemas.codec import encode_request, encode_result
-from schemas.dead_letter import DecodeError
 from schemas.record import Record
 from schemas.topics import REQUESTS, RESULTS
 from streams.sinks.memory_store import MemoryStore
-from streams.sinks.sink import read
+from streams.sinks.reading import read
 from tests.sinks import a_result, as_record
 from tests.unit.events import a_record, a_request
 
 
 def what_became_of(*records: Record) -> list[str]:
-    readings = read(records, MemoryStore())
-    assert [record for record, _ in readings] == list(records)
-    return [row.reason if isinstance(row, DecodeError) else "nothing" if row is None else "row" for _, row in readings]
+    """By place: each record stands at its own."""
+    placed = [record._replace(offset=at) for at, record in enumerate(records)]
+    chunks, refused = read(placed, MemoryStore())
+    assert all(len(chunk.records) == len(chunk.rows) for chunk in chunks)
+    kept = dict.fromkeys((record.offset for chunk in chunks for record in chunk.records), "row")
+    aside = {record.offset: error.reason for record, error in refused}
+    return [{**kept, **aside}.get(record.offset, "nothing") for record in placed]
 
 
 def test_topics_may_come_in_any_order() -> None:
