@@ -19,7 +19,7 @@ from schemas.control import CANCEL_TYPE, CancelRequest
 from schemas.dead_letter import DecodeError
 from schemas.fingerprint import partition_key
 from schemas.framing import unframed
-from schemas.record import Headers, OutgoingRecord, Record
+from schemas.record import Headers, OutgoingRecord, Record, columns_of
 from schemas.request import REQUEST_TYPE, PromptRequest
 from schemas.result import RESULT_TYPE, PromptResult
 from schemas.retry import first_seen_of
@@ -112,15 +112,17 @@ def _decode(record: Record, model: type[Event], expected_type: str) -> Event:
 
 
 def plain_values(records: Sequence[Record], expected_type: str) -> list[bytes] | None:
-    """The JSON of records that are all in the form of our own producers; None where one is not, event or no event."""
-    headers = [record.headers for record in records]
+    """The JSON of records, at least one, that are all in the form of our own producers.
+
+    None where one is not, event or no event.
+    """
+    columns = columns_of(records)
     begin = (*FIXED_HEADERS, ("ce_type", expected_type.encode()))
-    others = set(map(_name, chain.from_iterable(map(_behind, headers))))
-    if list(map(_begin, headers)).count(begin) != len(records) or not others.isdisjoint(_FORM):
+    others = set(map(_name, chain.from_iterable(map(_behind, columns.headers))))
+    if list(map(_begin, columns.headers)).count(begin) != len(records) or not others.isdisjoint(_FORM):
         return None
-    values = [record.value or b"" for record in records if record.read_error is None]
-    sizes = list(map(len, values))
-    fit = len(values) == len(records) and 0 < min(sizes) <= max(sizes) <= MAX_VALUE_BYTES
+    values = [value for value in columns.value if value]
+    fit = len(values) == len(records) == columns.read_error.count(None) and max(map(len, values)) <= MAX_VALUE_BYTES
     return values if fit else None
 
 

@@ -1,6 +1,7 @@
 """A Kafka record as the pipeline sees it: bytes, and where they came from."""
 
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple, overload
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -37,6 +38,50 @@ class Record(NamedTuple):
             return value.decode()
         except UnicodeDecodeError:
             return None
+
+
+class RecordColumns(NamedTuple):
+    """Records turned: one sequence for each field of a Record, all of the same length."""
+
+    topic: Sequence[str]
+    partition: Sequence[int]
+    offset: Sequence[int]
+    key: Sequence[bytes | None]
+    value: Sequence[bytes | None]
+    headers: Sequence[Headers]
+    timestamp_ms: Sequence[int]
+    generation: Sequence[int]
+    read_error: Sequence[str | None]
+
+
+class Records(Sequence[Record]):
+    """Records that are kept as columns; one is made only where it is asked for, which for most is never."""
+
+    __slots__ = ("columns",)
+
+    def __init__(self, columns: RecordColumns) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns.topic)
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Records": ...
+    def __getitem__(self, at: int | slice) -> "Record | Records":
+        found: list[Any] = [column[at] for column in self.columns]
+        return Record(*found) if isinstance(at, int) else Records(RecordColumns(*found))
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(Record._make, zip(*self.columns, strict=True))
+
+
+def columns_of(records: Sequence[Record]) -> RecordColumns:
+    """The columns of records, however they are kept."""
+    if isinstance(records, Records):
+        return records.columns
+    return RecordColumns(*zip(*records, strict=True)) if records else RecordColumns(*[()] * len(Record._fields))
 
 
 class OutgoingRecord(NamedTuple):

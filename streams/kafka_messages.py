@@ -4,24 +4,23 @@ import contextlib
 import time
 from collections.abc import Sequence
 from functools import partial
-from itertools import repeat
 from threading import Thread
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from producers.kafka_access import explained
-from schemas.codec import FIXED_HEADERS
-from schemas.record import Headers, Record
+from schemas.record import Headers, RecordColumns, Records
 from streams.logs import Logger, logger_named
 
-_FIXED: Final = list(FIXED_HEADERS)
-_COUNT: Final = len(_FIXED)
+_FIELDS: Final = (
+    *(Message.topic, Message.partition, Message.offset, Message.key, Message.value),
+    *(Message.headers, Message.timestamp),
+)
 _CLOSE_SECONDS: Final = 8.0
 _READ_OUT_RECORDS: Final = 1_000
 _READ_OUT_SECONDS: Final = 0.02
 _log = logger_named("kafka")
-_of_a_tuple: Final = partial(tuple.__new__, Record)  # what `_make` does, without a call of Python's own per record
 
 
 class MessageReader:
@@ -31,7 +30,7 @@ class MessageReader:
         self._log = log
         self._told: str | None = None
 
-    def records_of(self, messages: Sequence[Message]) -> list[Record]:
+    def records_of(self, messages: Sequence[Message]) -> Records:
         """Raises KafkaException where the client cannot go on."""
         good = [message for message in messages if message.error() is None]
         if len(good) < len(messages):
@@ -74,25 +73,14 @@ def _reads_out(consumer: Consumer) -> bool:
     return bool(consumer.consume(_READ_OUT_RECORDS, _READ_OUT_SECONDS)) or bool(consumer.assignment())
 
 
-def _records(messages: Sequence[Message]) -> list[Record]:
+def _records(messages: Sequence[Message]) -> Records:
     """Field by field, as a loop over one field is a loop in C."""
-    columns = (
-        map(Message.topic, messages),
-        map(Message.partition, messages),
-        map(Message.offset, messages),
-        map(Message.key, messages),
-        map(Message.value, messages),
-        map(_headers, messages),
-        [timestamp_ms for _, timestamp_ms in map(Message.timestamp, messages)],
-        repeat(0),
-        repeat(None),
-    )
-    return list(map(_of_a_tuple, zip(*columns, strict=False)))
+    topic, partition, offset, key, value, headers, timestamp = map(partial(_of_each, messages), _FIELDS)
+    tuples: list[Headers] = [tuple(each or ()) for each in headers]
+    timestamps_ms = [timestamp_ms for _, timestamp_ms in timestamp]
+    unset = [0] * len(messages), [None] * len(messages)
+    return Records(RecordColumns(topic, partition, offset, key, value, tuples, timestamps_ms, *unset))
 
 
-def _headers(message: Any) -> Headers:
-    headers = message.headers() or []
-    if headers[:_COUNT] == _FIXED:
-        # Most records begin so, and many wait for their batch: one tuple for all of them spares memory and its time.
-        return (*FIXED_HEADERS, *headers[_COUNT:])
-    return tuple(headers)
+def _of_each(messages: Sequence[Message], field: Any) -> list[Any]:
+    return list(map(field, messages))

@@ -32,7 +32,7 @@ from streams.sink_wiring import StoreName, dead_letters_to, ease_the_interpreter
 from streams.sinks.batching import BatchPolicy
 from streams.sinks.kafka_source import GroupSettings, KafkaSource
 from streams.sinks.port import ResultStore
-from streams.sinks.result_fields import columns_of, fields_of
+from streams.sinks.result_fields import fields_of, turned
 from streams.sinks.sink import Sink, SinkIdentity
 
 TARGETS: Final[dict[StoreName, float]] = {"clickhouse": 0.5, "postgres": 0.4}
@@ -209,7 +209,7 @@ def postgres_yard(dsn: str, results: list[PromptResult]) -> Yard:
     connection = psycopg.connect(dsn, autocommit=True)
     set_json_dumps(orjson.dumps, connection)  # ten times as fast as the default
     wanted = results[: ROWS["postgres"]]
-    columns = columns_of([fields_of(result) for result in wanted])
+    columns = turned([fields_of(result) for result in wanted])
     rows = list(map(readable, result_rows([_as_read(result) for result in wanted], columns)))
     copy_rows = f"COPY requests ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
 

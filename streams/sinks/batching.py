@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.record import Record
+from schemas.record import Record, columns_of
 from streams.sinks.port import Batch, Chunk
 from streams.sinks.reading import Reading, Refused
 
@@ -38,8 +38,10 @@ class OpenBatch:
         """Add the next records, those of a partition in their order. `now` is any monotonic clock in seconds."""
         if records and not self._next_offsets:
             self._opened_at = now
-        self._next_offsets |= {record[:2]: record.offset + 1 for record in records}
-        self._bytes += sum([len(record.value or b"") for record in records])
+        columns = columns_of(records)
+        last = dict(zip(zip(columns.topic, columns.partition, strict=True), columns.offset, strict=True))
+        self._next_offsets |= {place: offset + 1 for place, offset in last.items()}
+        self._bytes += sum([len(value or b"") for value in columns.value])
         self._chunks += reading.chunks
         self._rows += sum(len(chunk.records) for chunk in reading.chunks)
         self._refused += reading.refused

@@ -23,7 +23,8 @@ _WRITE_SECONDS: Final = 60
 # Synchronous, because only then does success mean that the rows are there (ClickHouse 26 waits by default, but it
 # also joins inserts, and joined inserts have met tokens badly: ClickHouse#110604). One id decides its month, and
 # ids are the callers': any number of months in one batch is fine.
-_SETTINGS: Final = {"async_insert": 0, "max_partitions_per_insert_block": 0}
+# Twins in one batch are left to merges and to FINAL, which find those of two batches too: the insert need not look.
+_SETTINGS: Final = {"async_insert": 0, "max_partitions_per_insert_block": 0, "optimize_on_insert": 0}
 
 # Errors that name the data, not the server: only these make a row bad. Any other one may pass, so it is waited for.
 _ROW_CODES: Final = frozenset({6, 27, 33, 38, 41, 53, 69, 70, 72, 117, 190, 321, 349, 407, 457})

@@ -5,12 +5,12 @@ answers, both ways say the same; tests/unit/test_plain_results.py holds that as 
 """
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Annotated, Any, Final
 
 from msgspec import Meta as Bounds
 from msgspec import MsgspecError, Raw, Struct
 from msgspec.json import Decoder
+from msgspec.structs import astuple
 
 from schemas.codec import plain_values
 from schemas.identity import Name, TenantId
@@ -49,26 +49,29 @@ class _Timing(_Part):
     model_ms: _Count
 
 
-class _Result(_Part):
-    """Types and bounds are held while it is decoded, the rules of texts column by column."""
+class _Result(_Part, kw_only=True):
+    """Types and bounds are held while it is decoded, the rules of texts column by column.
+
+    In the order in which results are written, as each field is looked for behind the last one.
+    """
 
     request_id: str
     tenant: str
-    labels: Raw
-    status: Status
-    usage: _Usage
-    attempts: _Count
-    timing: _Timing
     department: str | None = None
     user_id: str | None = None
     application: str | None = None
+    labels: Raw
     template: str | None = None
+    status: Status
     answer: _Answer | None = None
     source: Source | None = None
     model: str | None = None
     requested_model: str | None = None
+    usage: _Usage
     cost_usd: str | None = None
     saved_usd: str | None = None
+    attempts: _Count
+    timing: _Timing
     paid_by: str | None = None
     fingerprint: str | None = None
     validation: Any = None
@@ -77,15 +80,7 @@ class _Result(_Part):
 
 _decode: Final = Decoder(_Result).decode
 _decode_labels: Final = Decoder(dict[str, str]).decode
-_PLACES: Final = (
-    *("request_id", "tenant", "department", "user_id", "application", "labels", "template", "status", "source"),
-    *("model", "requested_model", "attempts", "cost_usd", "saved_usd", "paid_by", "fingerprint"),
-    *("validation", "error", "answer"),
-    *(f"usage.{name}" for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")),
-    *(f"timing.{name}" for name in ("queue_ms", "model_ms", "accepted_at", "started_at", "completed_at")),
-)
-_parts: Final = attrgetter(*_PLACES)
-_PARTS: Final = tuple(place.rpartition(".")[2] for place in _PLACES)
+_FIELDS, _USAGE, _TIMING = _Result.__struct_fields__, _Usage.__struct_fields__, _Timing.__struct_fields__
 
 
 def plain_columns(records: Sequence[Record]) -> Columns | None:
@@ -101,7 +96,8 @@ def plain_columns(records: Sequence[Record]) -> Columns | None:
 
 def _columns(results: Sequence[_Result]) -> Columns:
     """Column by column, as a loop over columns is a loop in C. The rules of all columns hold for each row."""
-    found: dict[str, Texts] = dict(zip(_PARTS, zip(*map(_parts, results), strict=True), strict=True))
+    found = _turned(_FIELDS, results)
+    found |= _turned(_USAGE, found["usage"]) | _turned(_TIMING, found["timing"])
     found["labels"] = list(map(bytes, found["labels"]))
     for name, rule in _RULES.items():
         found[name] = list(map(rule.__getitem__, found[name]))
@@ -113,6 +109,10 @@ def _columns(results: Sequence[_Result]) -> Columns:
     for number, name in enumerate(("accepted_us", "started_us", "completed_us")):
         found[name] = times[number * len(results) : (number + 1) * len(results)]
     return [found[name] for name in ResultFields._fields]
+
+
+def _turned(names: Sequence[str], parts: Sequence[_Part]) -> dict[str, Texts]:
+    return dict(zip(names, zip(*map(astuple, parts), strict=True), strict=True))
 
 
 def _check_validations(found: Texts) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-from schemas.record import Record
+from schemas.record import Record, columns_of
 from schemas.request import PromptRequest
 from streams.sinks.result_fields import Columns
 
@@ -42,13 +42,19 @@ class Batch:
     @property
     def token(self) -> str:
         """Names these very records, by place and broker time: a topic made anew gives no old token."""
-        records = self.records
-        places = [record[:2] for record in records]
-        first = dict(zip(reversed(places), reversed(records), strict=True))
-        last = dict(zip(places, records, strict=True))
+        first: dict[tuple[str, int], tuple[int, int]] = {}
+        last: dict[tuple[str, int], tuple[int, int]] = {}
+        counted: Counter[tuple[str, int]] = Counter()
+        for chunk in self.chunks:
+            columns = columns_of(chunk.records)
+            places = list(zip(columns.topic, columns.partition, strict=True))
+            marks = list(zip(columns.offset, columns.timestamp_ms, strict=True))
+            first = dict(zip(reversed(places), reversed(marks), strict=True)) | first
+            last |= dict(zip(places, marks, strict=True))
+            counted.update(places)
         return ";".join(
-            f"{topic}/{number}:{[*_mark(first[topic, number]), *_mark(last[topic, number]), records_of_it]}"
-            for (topic, number), records_of_it in sorted(Counter(places).items())
+            f"{topic}/{number}:{[*first[topic, number], *last[topic, number], records]}"
+            for (topic, number), records in sorted(counted.items())
         )
 
     def halves(self) -> tuple["Batch", "Batch"]:
@@ -58,10 +64,6 @@ class Batch:
             return Batch([first]), Batch([second])
         middle = len(self.chunks) // 2
         return Batch(self.chunks[:middle]), Batch(self.chunks[middle:])
-
-
-def _mark(record: Record) -> tuple[int, int]:
-    return record.offset, record.timestamp_ms
 
 
 class ResultStore(Protocol):

@@ -6,7 +6,7 @@ from itertools import repeat
 from typing import Any, Final
 from uuid import UUID
 
-from schemas.record import Record
+from schemas.record import Record, columns_of
 from schemas.request import PromptRequest
 from schemas.topics import REQUEST_TOPIC_OF_LANE
 from streams.sinks.port import Row
@@ -68,13 +68,13 @@ def result_rows(records: Sequence[Record], columns: Columns) -> list[Row]:
 
 def pending_rows(records: Sequence[Record], requests: Sequence[PromptRequest]) -> list[Row]:
     """The rows of requests that have no result yet, fit for Postgres."""
-    lanes = [_LANE_OF_TOPIC[record.topic] for record in records]
+    lanes = map(_LANE_OF_TOPIC.__getitem__, columns_of(records).topic)
     return _fit(records, list(map(pending_row, requests, lanes)))
 
 
 def _fit(records: Sequence[Record], rows: list[Row]) -> list[Row]:
-    for number, record in enumerate(records):
-        if _ESCAPED_NUL in (record.value or b""):
+    for number, value in enumerate(columns_of(records).value):
+        if _ESCAPED_NUL in (value or b""):
             rows[number] = tuple(map(_without_nul, rows[number]))
     return rows
 

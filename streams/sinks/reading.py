@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from schemas.codec import decode_request, decode_result
 from schemas.dead_letter import DecodeError
-from schemas.record import Record
+from schemas.record import Record, columns_of
 from schemas.request import PromptRequest
 from schemas.topics import RESULTS
 from streams.sinks.plain_results import plain_columns
 from streams.sinks.port import BadRow, Chunk, ResultStore
-from streams.sinks.result_fields import columns_of, fields_of
+from streams.sinks.result_fields import fields_of, turned
 
 Refused = tuple[Record, DecodeError]
-
-_topic: Final = attrgetter("topic")
 
 
 class Reading(NamedTuple):
@@ -29,12 +26,13 @@ class Reading(NamedTuple):
 def read(records: Sequence[Record], store: ResultStore) -> Reading:
     """The store's rows of what can be kept, and why the rest cannot."""
     reading = Reading([], [])
-    for topic, together in groupby(records, _topic):
-        alike = list(together)
+    at = 0
+    for topic, of_it in groupby(columns_of(records).topic):
+        begin, at = at, at + len(list(of_it))
         if topic == RESULTS:
-            _read_results(alike, store, reading)
+            _read_results(records[begin:at], store, reading)
         else:
-            _read_requests(alike, store, reading)
+            _read_requests(records[begin:at], store, reading)
     return reading
 
 
@@ -61,7 +59,7 @@ def _alike(records: Sequence[Record], store: ResultStore) -> Chunk | None:
 
 def _read_one(record: Record, store: ResultStore, reading: Reading) -> None:
     try:
-        columns = columns_of([fields_of(decode_result(record))])
+        columns = turned([fields_of(decode_result(record))])
         reading.chunks.append(Chunk([record], store.results([record], columns)))
     except DecodeError as error:
         reading.refused.append((record, error))

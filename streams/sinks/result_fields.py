@@ -82,7 +82,7 @@ def fields_of(result: PromptResult) -> ResultFields:
     )
 
 
-def columns_of(results: Sequence[ResultFields]) -> Columns:
+def turned(results: Sequence[ResultFields]) -> Columns:
     """At least one result, turned."""
     return list(zip(*results, strict=True))
 

@@ -18,7 +18,7 @@ from schemas.topics import BULK_REQUESTS
 from streams.sinks.port import Row
 from streams.sinks.postgres_copy import copied
 from streams.sinks.postgres_rows import COLUMNS, pending_rows, readable, result_rows
-from streams.sinks.result_fields import columns_of, fields_of
+from streams.sinks.result_fields import fields_of, turned
 from tests.sinks import a_result, as_record
 from tests.unit.events import requests, results
 
@@ -42,7 +42,7 @@ def written(connection: psycopg.Connection, rows: Sequence[Row], *, by_psycopg: 
 
 
 def result_row(result: PromptResult) -> Row:
-    (row,) = result_rows([as_record(encode_result(result))], columns_of([fields_of(result)]))
+    (row,) = result_rows([as_record(encode_result(result))], turned([fields_of(result)]))
     return row
 
 

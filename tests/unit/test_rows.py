@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from schemas.codec import encode_request, encode_result
 from schemas.request import PromptRequest
@@ -14,7 +15,7 @@ from schemas.result import PromptResult
 from schemas.topics import BULK_REQUESTS
 from streams.sinks import clickhouse_rows, postgres_rows
 from streams.sinks.port import BadRow
-from streams.sinks.result_fields import columns_of, fields_of
+from streams.sinks.result_fields import fields_of, turned
 from tests.sinks import a_result, as_record
 from tests.unit.events import a_request, requests, results
 
@@ -28,7 +29,7 @@ def named(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def postgres_row(result: PromptResult) -> dict[str, Any]:
-    (row,) = postgres_rows.result_rows([as_record(encode_result(result))], columns_of([fields_of(result)]))
+    (row,) = postgres_rows.result_rows([as_record(encode_result(result))], turned([fields_of(result)]))
     return named(row)
 
 
@@ -52,7 +53,7 @@ def test_any_request_makes_a_pending_row_without_its_prompt(request: PromptReque
 
 
 def clickhouse_row(result: PromptResult, *, with_text: bool = False) -> dict[str, Any]:
-    rows = clickhouse_rows.rows_of(columns_of([fields_of(result)]), with_text=with_text)
+    rows = clickhouse_rows.rows_of(turned([fields_of(result)]), with_text=with_text)
     return dict(*rows.to_pylist())
 
 
@@ -70,8 +71,18 @@ def test_the_answer_is_kept_for_analysts_only_when_that_is_switched_on() -> None
     assert clickhouse_row(a_result(), with_text=True)["answer"] == "no shutdown"
 
 
-def test_an_amount_keeps_what_a_billionth_of_a_dollar_can_say() -> None:
-    assert clickhouse_row(a_result(cost_usd="0.0000000016", saved_usd=None))["cost_usd"] == Decimal("0.000000002")
+@pytest.mark.parametrize("written", ["0.0000000016", "0.000000002", "2E-9"])
+def test_an_amount_keeps_what_a_billionth_of_a_dollar_can_say(written: str) -> None:
+    row = clickhouse_row(a_result(cost_usd=written, saved_usd=None))
+    assert (row["cost_usd"], row["saved_usd"]) == (Decimal("0.000000002"), None)
+
+
+@given(st.decimals("-999999999", "999999999", places=9) | st.decimals(-10, 10))
+@quick
+def test_an_amount_is_the_same_alone_and_beside_one_that_is_unknown(amount: Decimal) -> None:
+    columns = turned([fields_of(a_result(cost_usd=amount)), fields_of(a_result(cost_usd=None))])
+    alone, beside = clickhouse_row(a_result(cost_usd=amount)), clickhouse_rows.rows_of(columns, with_text=False)
+    assert beside.to_pylist()[0]["cost_usd"] == alone["cost_usd"] == round(amount, 9)
 
 
 @pytest.mark.parametrize("wrong", [{"cost_usd": "1000000000"}, {"attempts": 2**63}])
@@ -83,7 +94,7 @@ def test_a_number_that_fits_no_column_is_a_bad_row(wrong: dict[str, Any]) -> Non
 def test_three_events_of_one_request_make_the_same_row_in_any_order() -> None:
     rows = [postgres_rows.pending_row(a_request(), "bulk")]
     done = [fields_of(a_result(seconds=each, attempts=each)) for each in (1, 2)]
-    rows += postgres_rows.result_rows([A_RECORD, A_RECORD], columns_of(done))
+    rows += postgres_rows.result_rows([A_RECORD, A_RECORD], turned(done))
     found = {repr(postgres_rows.merged(order)) for order in permutations(rows)}
     assert len(found) == 1
     (first,), pending = postgres_rows.merged(rows)
