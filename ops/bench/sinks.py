@@ -28,8 +28,7 @@ from schemas.record import Record
 from schemas.result import Answer, PromptResult, Timing, Usage
 from schemas.topics import RESULTS
 from streams.settings import Settings
-from streams.sink_wiring import StoreName, dead_letters_to, ease_the_interpreter
-from streams.sinks.batching import BatchPolicy
+from streams.sink_wiring import StoreName, batch_policy, dead_letters_to, ease_the_interpreter
 from streams.sinks.kafka_source import GroupSettings, KafkaSource
 from streams.sinks.port import ResultStore
 from streams.sinks.result_fields import fields_of, turned
@@ -119,8 +118,8 @@ def _raw_pace(yard: Yard, rows: int) -> Pace:
 def _sink_pace(kafka: str, yard: Yard, rows: int, group: str) -> Pace:
     """From the first read that brings records to the commit behind the last row."""
     source = MeasuredSource(KafkaSource(GroupSettings(kafka, group, (RESULTS,))))
-    policy = BatchPolicy(Settings().sink_batch_rows)
-    sink = Sink(SinkIdentity(yard.name, policy), source, yard.store, dead_letters_to(kafka), time.monotonic)
+    identity = SinkIdentity(yard.name, batch_policy(yard.name, Settings()))
+    sink = Sink(identity, source, yard.store, dead_letters_to(kafka), time.monotonic)
     source.inner.subscribe(sink.on_revoked)
     deadline = time.monotonic() + _ROUND_SECONDS
     while source.read_records < rows:

@@ -21,6 +21,8 @@ class BatchPolicy:
     rows: int = 20_000
     age_seconds: float = 1.0
     bytes: int = 64 * _MEBIBYTE
+    eager_rows: int | None = None
+    """With so many, a writer that has nothing else to do need not wait for the rest; None: it waits."""
 
 
 class OpenBatch:
@@ -50,8 +52,9 @@ class OpenBatch:
         return self.room == 0 or (bool(self._next_offsets) and self.seconds_left(now) == 0)
 
     def is_worth_a_write(self) -> bool:
-        """Whether a writer that has nothing else to do need not wait for more: half full, and no handful."""
-        return self._rows >= max(_WORTH_ROWS, self._policy.rows // 2)
+        """Whether a writer that has nothing else to do need not wait for more."""
+        eager_rows = self._policy.eager_rows
+        return eager_rows is not None and self._rows >= max(_WORTH_ROWS, eager_rows)
 
     def seconds_left(self, now: float) -> float:
         """Until the batch is due by age; the whole age while it is empty."""

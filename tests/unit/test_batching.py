@@ -45,15 +45,24 @@ def test_a_batch_is_due_when_it_is_full_by_bytes() -> None:
     assert batch.is_due(0.0)
 
 
-@pytest.mark.parametrize(("rows", "least"), [(10_000, 5_000), (1_200, 1_000)])
-def test_half_a_batch_is_worth_a_write_of_an_idle_writer_unless_it_is_small(rows: int, least: int) -> None:
-    batch = OpenBatch(BatchPolicy(rows=rows))
+@pytest.mark.parametrize(("eager_rows", "least"), [(5_000, 5_000), (600, 1_000)])
+def test_an_idle_writer_need_not_wait_for_a_whole_batch_but_gets_no_handful(eager_rows: int, least: int) -> None:
+    batch = OpenBatch(BatchPolicy(rows=10_000, eager_rows=eager_rows))
     records = [a_record(b"{}", offset=offset) for offset in range(least - 1)]
     batch.take(records, Reading([Chunk(records, list(records))], []), 0.0)
     assert not batch.is_worth_a_write()
     taken(batch, 0, least)
     assert batch.is_worth_a_write()
     assert not batch.is_due(0.0)
+
+
+def test_where_whole_batches_are_wanted_half_a_batch_waits_for_the_rest() -> None:
+    batch = OpenBatch(BatchPolicy(rows=2_000))
+    records = [a_record(b"{}", offset=offset) for offset in range(1_999)]
+    batch.take(records, Reading([Chunk(records, list(records))], []), 0.0)
+    assert not batch.is_worth_a_write()
+    taken(batch, 0, 1_999)
+    assert batch.is_due(0.0)
 
 
 def test_records_passed_over_and_refused_move_the_offset_too() -> None:
