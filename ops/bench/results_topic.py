@@ -13,6 +13,7 @@ from schemas.topics import REQUESTS, RESULTS
 _ANSWER_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 30.0
 _BATCH: Final = 2000
+_MEBIBYTE: Final = 1024 * 1024
 
 Ends = dict[int, int]
 """The next offset of each partition."""
@@ -35,11 +36,11 @@ class ResultsTopic:
     def count_since(self, start: Ends) -> int:
         return sum(self.ends().values()) - sum(start.values())
 
-    def consumer_from(self, start: Ends) -> Consumer:
-        """A consumer outside of any group, at these offsets; the caller closes it."""
+    def consumer_from(self, start: Ends, patience_ms: int = 20) -> Consumer:
+        """A consumer outside of any group, at these offsets, asking about each `patience_ms`; the caller closes it."""
         consumer = Consumer(
             {"bootstrap.servers": self._kafka, "group.id": "bench-reader", "enable.auto.commit": False}
-            | {"fetch.wait.max.ms": 20}
+            | {"fetch.wait.max.ms": patience_ms, "fetch.min.bytes": _MEBIBYTE}
         )
         consumer.assign([TopicPartition(RESULTS, number, offset) for number, offset in start.items()])
         return consumer
