@@ -118,8 +118,9 @@ class PromptRequest(BaseModel):
         return self
 
     def dimensions(self) -> dict[str, Any]:
-        """Who asked and under which labels: carried unchanged into the result."""
-        return {name: getattr(self, name) for name in DIMENSIONS}
+        """Who asked and under which labels, as far as it was said: carried unchanged into the result."""
+        values = self.__dict__
+        return {name: values[name] for name in DIMENSIONS if values[name] is not None}
 
 
 DIMENSIONS: Final = ("request_id", "tenant", "department", "user_id", "application", "labels", "template")

@@ -1,20 +1,21 @@
 """Results, purely from the request and the stored answer: the same twice for the request that paid (invariant C)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
+import orjson
+
 from schemas.codec import encode_result, result_record
 from schemas.record import OutgoingRecord
-from schemas.request import DIMENSIONS
 from schemas.result import ErrorDetail, PromptResult, Source, Status, Timing
 from streams.admission import Work
 from streams.cache.stored_answer import CacheEntry, StoredAnswer
 from streams.validation import passed
 
 _NOTHING: Final = Decimal(0)
-_DIMENSIONS: Final = set(DIMENSIONS)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def completed(work: Work, stored: StoredAnswer, source: Source, now: datetime) -> PromptResult:
@@ -59,20 +60,23 @@ def from_entry(work: Work, entry: CacheEntry, source: Source, now: datetime) -> 
     request_id = str(request.request_id)
     if entry.paid_by == request_id:
         return encode_result(completed(work, entry.stored(), source, now), work.traceparent)
-    asked = request.model_dump_json(include=_DIMENSIONS, exclude_none=True)
-    completed_at = _iso(now)
-    timing = (
-        f'{{"accepted_at":"{request.accepted_at.isoformat()}","started_at":"{_iso(work.started_at)}",'
-        f'"completed_at":"{completed_at}","queue_ms":{_queue_ms(work, work.started_at)}}}'
-    )
-    rest = (
-        f',"status":"completed","source":"{source}","cost_usd":"0","fingerprint":"{work.fingerprint}",'
-        f'"timing":{timing},'
-    )
+    members: dict[str, object] = {
+        **request.dimensions(),
+        "status": "completed",
+        "source": source,
+        "cost_usd": "0",
+        "timing": {
+            "accepted_at": request.accepted_at,
+            "started_at": work.started_at,
+            "completed_at": now,
+            "queue_ms": _queue_ms(work, work.started_at),
+        },
+        "fingerprint": work.fingerprint,
+    }
     if (validation := passed(request)) is not None:
-        rest += f'"validation":{validation.model_dump_json(exclude_none=True)},'
-    value = b"%s%s%s" % (asked[:-1].encode(), rest.encode(), entry.shared[1:])
-    return result_record(request_id, request.tenant, completed_at, value, work.traceparent)
+        members["validation"] = validation.model_dump(exclude_none=True)
+    value = b"%s,%s" % (orjson.dumps(members, option=orjson.OPT_UTC_Z)[:-1], entry.shared[1:])
+    return result_record(request_id, request.tenant, _iso(now), value, work.traceparent)
 
 
 def cancelled(work: Work, billed: CacheEntry | None, now: datetime) -> PromptResult:
@@ -132,4 +136,4 @@ def _iso(moment: datetime) -> str:
 
 
 def _queue_ms(work: Work, started_at: datetime) -> int:
-    return max(int((started_at - work.request.accepted_at).total_seconds() * 1000), 0)
+    return max((started_at - work.request.accepted_at) // _MILLISECOND, 0)

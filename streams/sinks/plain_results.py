@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from msgspec import Meta as Bounds
-from msgspec import MsgspecError, Raw, Struct
+from msgspec import MsgspecError, Raw, Struct, field
 from msgspec.json import Decoder
 from msgspec.structs import astuple
 
@@ -34,10 +34,10 @@ class _Answer(_Part):
 
 
 class _Usage(_Part):
-    input_tokens: _Count
-    output_tokens: _Count
-    cache_read_tokens: _Count
-    cache_write_tokens: _Count
+    input_tokens: _Count = 0
+    output_tokens: _Count = 0
+    cache_read_tokens: _Count = 0
+    cache_write_tokens: _Count = 0
     cache_write_1h_tokens: _Count | None = None
 
 
@@ -45,14 +45,15 @@ class _Timing(_Part):
     accepted_at: str
     started_at: str
     completed_at: str
-    queue_ms: _Count
-    model_ms: _Count
+    queue_ms: _Count = 0
+    model_ms: _Count = 0
 
 
 class _Result(_Part, kw_only=True):
     """Types and bounds are held while it is decoded, the rules of texts column by column.
 
-    In the order in which results are written, as each field is looked for behind the last one.
+    In the order in which most are written, as each field is looked for behind the last one. What is absent is as in
+    `PromptResult`: the result of a hit leaves out what it did not use.
     """
 
     request_id: str
@@ -60,17 +61,17 @@ class _Result(_Part, kw_only=True):
     department: str | None = None
     user_id: str | None = None
     application: str | None = None
-    labels: Raw
+    labels: Raw = Raw(b"{}")
     template: str | None = None
     status: Status
     answer: _Answer | None = None
     source: Source | None = None
     model: str | None = None
     requested_model: str | None = None
-    usage: _Usage
+    usage: _Usage = field(default_factory=_Usage)
     cost_usd: str | None = None
     saved_usd: str | None = None
-    attempts: _Count
+    attempts: _Count = 0
     timing: _Timing
     paid_by: str | None = None
     fingerprint: str | None = None

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -14,12 +15,16 @@ from schemas.record import Record
 from schemas.request import PromptRequest
 from schemas.result import PromptResult
 from schemas.topics import MAX_VALUE_BYTES
+from streams.cache.stored_answer import CacheEntry, StoredAnswer
+from streams.results import from_entry
 from streams.sinks.plain_results import plain_columns
 from streams.sinks.port import Batch
 from streams.sinks.reading import read
 from streams.sinks.result_fields import Columns, ResultFields, fields_of
+from tests.builders import some_work
 from tests.sinks import a_result, as_record
-from tests.unit.events import results
+from tests.unit.events import requests, results
+from tests.unit.test_results import moments, stored_answers
 
 law = settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
@@ -68,6 +73,16 @@ def with_value(value: bytes | None, record: Record | None = None) -> Record:
 @law
 def test_every_result_of_our_own_is_read_on_the_short_way(result: PromptResult) -> None:
     record = as_record(encode_result(result))
+    assert shortly(record) == told(record) is not None
+
+
+@given(requests(), stored_answers, moments, moments)
+@law
+def test_the_result_of_a_hit_is_read_on_the_short_way(
+    request: PromptRequest, stored: StoredAnswer, started_at: datetime, now: datetime
+) -> None:
+    entry = CacheEntry.from_bytes(CacheEntry.of(stored).to_bytes())
+    record = as_record(from_entry(some_work(request, started_at=started_at), entry, "shared_cache", now))
     assert shortly(record) == told(record) is not None
 
 
