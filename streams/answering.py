@@ -150,7 +150,7 @@ class Answering:
         if _has_passed(work.request.deadline, work.started_at) and not _paid_by(work, paid):
             return _outgoing(work, not_answered(work, "expired", TOO_LATE, work.attempts, self._now()))
         source: Source = paid.source if leads else "shared_flight"
-        return _outgoing(work, completed(work, paid.entry.stored(), source, self._now()))
+        return _outgoing(work, completed(work, paid.bought or paid.entry.stored(), source, self._now()))
 
     async def _fly(self, work: Work) -> tuple[Paid, bool]:
         """An answer that serves `work`, and whether it led the flight. Raises as `Payer.answer` does."""
@@ -165,7 +165,7 @@ class Answering:
             except FleetOutcomeUnknown:
                 continue
             if entry is not None:
-                return Paid(entry, paid.source), leads
+                return Paid(entry, paid.source, bought=paid.bought if leads else None), leads
         raise AssertionError("what was paid under a request's own id serves it")
 
     async def _fly_under_key(self, work: Work) -> tuple[Paid, bool]:

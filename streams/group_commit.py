@@ -13,8 +13,9 @@ class GroupCommit(Generic[Item, Answer]):
     """Joins calls of `submit` into calls of `run`, one under way at a time, the next gathering meanwhile.
 
     Goes at once when nothing was under way for `spacing_seconds`, else that long after the previous start, or as soon
-    as `most_items` wait. An error of `run` reaches every caller of that round trip. An answer whose caller was
-    cancelled goes to `unheard`. Belongs to one event loop.
+    as `most_items` wait. With `ahead`, so many full groups more go out while one is under way. An error of `run`
+    reaches every caller of that round trip. An answer whose caller was cancelled goes to `unheard`. Belongs to one
+    event loop.
     """
 
     def __init__(
@@ -23,11 +24,15 @@ class GroupCommit(Generic[Item, Answer]):
         spacing_seconds: float = 0.003,
         most_items: int = 256,
         unheard: Callable[[Item, Answer], None] | None = None,
+        ahead: int = 0,
     ) -> None:
         self._run = run
         self._spacing_seconds = spacing_seconds
         self._most_items = most_items
         self._unheard = unheard
+        self._ahead = ahead
+        self._gone_ahead: set[asyncio.Task[None]] = set()
+        self._is_under_way = False
         self._waiting: list[tuple[Sequence[Item], asyncio.Future[list[Answer]]]] = []
         self._waiting_items = 0
         self._sending: asyncio.Task[None] | None = None
@@ -47,6 +52,7 @@ class GroupCommit(Generic[Item, Answer]):
         if self._sending is None or self._sending.done():
             # A task begins on the next turn of the loop: all who ask on this turn are in its first group.
             self._sending = loop.create_task(self._send())
+        self._send_ahead()
         try:
             return await future
         except asyncio.CancelledError:
@@ -60,12 +66,25 @@ class GroupCommit(Generic[Item, Answer]):
         while self._sending is not None and not self._sending.done():
             self._hurried.set()
             await asyncio.wait({self._sending})
+        if self._gone_ahead:
+            await asyncio.wait(self._gone_ahead)
 
     async def _send(self) -> None:
         """Group after group until nobody waits. On a busy loop a turn is long: one task spares two between groups."""
         while self._waiting:
             await self._until_due()
-            await self._send_group()
+            self._is_under_way = True
+            try:
+                await self._send_group()
+            finally:
+                self._is_under_way = False
+
+    def _send_ahead(self) -> None:
+        """Another full group, beside the one under way."""
+        if self._is_under_way and self._waiting_items >= self._most_items and len(self._gone_ahead) < self._ahead:
+            early = asyncio.get_running_loop().create_task(self._send_group())
+            self._gone_ahead.add(early)
+            early.add_done_callback(self._gone_ahead.discard)
 
     async def _until_due(self) -> None:
         left = self._next_start - asyncio.get_running_loop().time()
@@ -77,6 +96,7 @@ class GroupCommit(Generic[Item, Answer]):
         self._next_start = asyncio.get_running_loop().time() + self._spacing_seconds
         if not (group := self._taken()):
             return
+        self._send_ahead()
         try:
             answers = await self._run([item for items, _ in group for item in items])
         except asyncio.CancelledError:

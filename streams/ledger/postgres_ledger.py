@@ -55,8 +55,9 @@ class PostgresLedger:
         self._lease_seconds = lease_seconds
         self._lanes = {name: HealingConnection(dsn) for name in ("claim", "mark_sent", "settle", "beat")}
         self._claims = GroupCommit(self._claim, spacing_seconds, _MOST_RECORDS, unheard=self._unheard)
-        self._sendings = GroupCommit(self._mark_sent, spacing_seconds, _MOST_RECORDS)
-        self._settlements = GroupCommit(self._settle, spacing_seconds, _MOST_RECORDS)
+        # The thread takes one after the other; with the next at hand it need not wait for turns of a busy loop.
+        self._sendings = GroupCommit(self._mark_sent, spacing_seconds, _MOST_RECORDS, ahead=1)
+        self._settlements = GroupCommit(self._settle, spacing_seconds, _MOST_RECORDS, ahead=1)
         self._handed_out: dict[RequestKey, int] = {}
         self._lost: dict[RequestKey, float | None] = {}
         self._claiming = asyncio.Lock()

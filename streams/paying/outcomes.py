@@ -7,7 +7,7 @@ from typing import Final, Literal
 from schemas.request import PromptRequest
 from schemas.result import ErrorDetail
 from streams.admission import Work
-from streams.cache.stored_answer import CacheEntry
+from streams.cache.stored_answer import CacheEntry, StoredAnswer
 from streams.ledger.budgets import Scope
 
 TOO_LATE: Final = ErrorDetail(code="deadline_passed", message="the deadline passed before there was an answer")
@@ -17,12 +17,14 @@ TOO_LATE: Final = ErrorDetail(code="deadline_passed", message="the deadline pass
 class Paid:
     """An answer that is in the ledger; `source` says whether this flight called for it.
 
-    A `former` one is for the request that paid for it alone: a newer one has taken its place.
+    A `former` one is for the request that paid for it alone: a newer one has taken its place. `bought` is the same
+    answer unpacked, for the one who has just paid for it.
     """
 
     entry: CacheEntry
     source: Literal["model", "ledger"]
     former: bool = False
+    bought: StoredAnswer | None = None
 
 
 class NotAnswered(Exception):  # noqa: N818 - says what happened

@@ -194,7 +194,7 @@ class Payer:
         )
         settled = await self._settle(settlement)
         self._tools.failpoints.reach("after_settle")
-        return Paid(entry, "model") if settled else None
+        return Paid(entry, "model", bought=stored) if settled else None
 
     async def _settle(self, settlement: Settlement) -> bool:
         # Without end: what was paid must be on record, and nothing is told before it is.

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 import pytest
 
 from streams.group_commit import GroupCommit
+from tests.answers_by_hand import turns
 
 
 class Desk:
     """Doubles numbers when it is let; remembers what came together."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_at_once: int = 1) -> None:
         self.groups: list[list[int]] = []
+        self.most_at_once = most_at_once
         self.open = asyncio.Event()
         self.open.set()
         self.broken = False
@@ -21,7 +23,7 @@ class Desk:
     async def run(self, items: Sequence[int]) -> list[int]:
         self.groups.append(list(items))
         self.at_once += 1
-        assert self.at_once == 1, "one flush under way at a time"
+        assert self.at_once <= self.most_at_once, "more under way than may be"
         await self.open.wait()
         self.at_once -= 1
         if self.broken:
@@ -66,6 +68,37 @@ async def test_the_next_group_gathers_while_one_is_under_way(desk: Desk) -> None
     desk.open.set()
     assert await asyncio.gather(first, *others) == [[2], [4], [6]]
     assert desk.groups == [[1], [2, 3]]
+
+
+async def test_where_one_may_go_ahead_only_a_full_group_does_and_only_one() -> None:
+    desk = Desk(most_at_once=2)
+    commit = GroupCommit(desk.run, spacing_seconds=0, most_items=3, ahead=1)
+    desk.open.clear()
+    asked = [asyncio.create_task(commit.submit([0]))]
+    await until_asked(desk, 1)
+    asked += [asyncio.create_task(commit.submit([n])) for n in (1, 2)]
+    await turns()
+    assert desk.groups == [[0]]
+    asked += [asyncio.create_task(commit.submit([n])) for n in (3, 4, 5, 6, 7)]
+    await turns()
+    assert desk.groups == [[0], [1, 2, 3]]
+    desk.open.set()
+    assert await asyncio.gather(*asked) == [[2 * n] for n in range(8)]
+    assert [len(group) for group in desk.groups] == [1, 3, 3, 1]
+
+
+async def test_draining_waits_for_the_group_that_went_ahead_too() -> None:
+    desk = Desk(most_at_once=2)
+    commit = GroupCommit(desk.run, spacing_seconds=0, most_items=1, ahead=1)
+    desk.open.clear()
+    asked = [asyncio.create_task(commit.submit([n])) for n in (0, 1)]
+    await until_asked(desk, 2)
+    draining = asyncio.create_task(commit.drained())
+    await turns()
+    assert not draining.done()
+    desk.open.set()
+    await asyncio.wait_for(draining, 5)
+    assert all(each.done() for each in asked)
 
 
 async def test_groups_are_spaced_and_a_full_one_does_not_wait(desk: Desk) -> None:
