@@ -18,7 +18,7 @@ _TEXT: Final = "answer"
 _ID: Final = pa.binary(16)
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
 _MONEY: Final = pa.decimal128(18, 9)
-_MONEY_BOUND: Final = Decimal(10**9)  # nine digits before the point
+_LARGEST_AMOUNT: Final = Decimal("999999999.999999999")
 _SMALLEST_AMOUNT: Final = Decimal("1e-9")
 # What DateTime64(6) can hold; a time beyond is moved to the bound.
 _EARLIEST_US: Final = microseconds(datetime(1900, 1, 1, tzinfo=UTC))
@@ -99,7 +99,7 @@ def _amounts(values: Sequence[Decimal | None]) -> Any:
 
 
 def _rounded(amount: Decimal) -> Decimal:
-    if not -_MONEY_BOUND < amount < _MONEY_BOUND:
+    if not -_LARGEST_AMOUNT <= amount <= _LARGEST_AMOUNT:
         raise BadRow("ClickHouse", "an amount of a billion dollars or more does not fit Decimal(18, 9)")
     return amount.quantize(_SMALLEST_AMOUNT)
 

@@ -85,7 +85,9 @@ def test_an_amount_is_the_same_alone_and_beside_one_that_is_unknown(amount: Deci
     assert beside.to_pylist()[0]["cost_usd"] == alone["cost_usd"] == round(amount, 9)
 
 
-@pytest.mark.parametrize("wrong", [{"cost_usd": "1000000000"}, {"attempts": 2**63}])
+@pytest.mark.parametrize(
+    "wrong", [{"cost_usd": "1000000000"}, {"cost_usd": "999999999.9999999999"}, {"attempts": 2**63}]
+)
 def test_a_number_that_fits_no_column_is_a_bad_row(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadRow):
         clickhouse_row(a_result(**wrong))
