@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 
+from streams.cancelling import cancel_and_wait
 from streams.logs import logger_named
 
 log = logger_named("background")
@@ -28,10 +29,7 @@ class Background:
 
     async def aclose(self) -> None:
         """Cancel what runs and wait for it."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(self._tasks)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

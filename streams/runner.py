@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.record import Record
+from streams.cancelling import cancel_and_wait
 from streams.logs import logger_named
 from streams.offsets import OffsetLine, Partition
 
@@ -161,9 +162,7 @@ class Runner:
     async def drain(self, deadline_seconds: float) -> None:
         """Stop for good: as `on_revoked` for everything, then cancel what is left."""
         await self.on_revoked(list(self._lines), deadline_seconds)
-        for batch in self._batches:
-            batch.cancel()
-        await asyncio.gather(*self._batches, return_exceptions=True)
+        await cancel_and_wait(self._batches)
 
     async def commit(self) -> None:
         """Commit every position that moved."""
