@@ -52,7 +52,16 @@ def require_access(kafka: KafkaAddress, topics: Collection[str] = (), within_sec
     refusal = LastRefusal()
     options: dict[str, Any] = {**client_options(connection), "error_cb": refusal, "log_level": 0}
     client = Producer(options)
-    deadline = time.monotonic() + within_seconds
+    try:
+        refused = _first_refusal(client, topics, refusal, time.monotonic() + within_seconds)
+    finally:
+        client.close()  # OpenSSL goes first when a process ends, and a client still at work then crashes it
+    if refused is not None:
+        raise KafkaRefusedError(f"Kafka at {connection.servers} refuses {connection.username or 'us'}: {refused}")
+
+
+def _first_refusal(client: Producer, topics: Collection[str], refusal: LastRefusal, deadline: float) -> str | None:
+    """None once we are taken, or at the deadline (in time.monotonic's seconds)."""
     while time.monotonic() < deadline:
         try:
             hidden = [refused for topic in topics if (refused := _hidden(client, topic))]
@@ -60,13 +69,10 @@ def require_access(kafka: KafkaAddress, topics: Collection[str] = (), within_sec
         except KafkaException:
             client.poll(_LOOK_SECONDS / 10)  # brings what `error_cb` is told
         else:
-            if not hidden:
-                return
-            refusal.told = hidden[0]
+            return hidden[0] if hidden else None
         if refusal.told:
-            raise KafkaRefusedError(
-                f"Kafka at {connection.servers} refuses {connection.username or 'us'}: {refusal.told}"
-            )
+            return refusal.told
+    return None
 
 
 def _hidden(client: Producer, topic: str) -> str | None:

@@ -67,13 +67,21 @@ class KafkaPublisher:
             raise PublishError(refusals, len(records))
 
     async def close(self) -> None:
-        """Wait for what is under way (it ends by the delivery timeout at the latest), then disconnect."""
+        """Wait for what is under way (it ends by the delivery timeout at the latest), then disconnect.
+
+        What cancelled calls left and the broker does not take within 5 s is dropped.
+        """
         if self._closed:
             return
         self._closed = True
         if self._under_way:
             await asyncio.wait(self._under_way)
-        await asyncio.to_thread(self._producer.flush, _CLOSE_SECONDS)
+        await asyncio.to_thread(self._disconnect)
+
+    def _disconnect(self) -> None:
+        self._producer.flush(_CLOSE_SECONDS)
+        self._producer.purge()  # `close` would wait for it until the delivery timeout
+        self._producer.close()
 
     async def _enqueue(self, records: Sequence[OutgoingRecord], delivery: "_Delivery") -> None:
         self._start_reporting()
@@ -108,6 +116,8 @@ class KafkaPublisher:
             asyncio.get_running_loop().call_later(_REPORT_SECONDS, self._take_reports)
 
     def _take_reports(self) -> None:
+        if self._closed and not self._under_way:
+            return
         self._producer.poll(0)
         self._reporting = False
         if self._under_way or len(self._producer):  # a cancelled call leaves records that still need their report

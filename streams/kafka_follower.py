@@ -12,7 +12,7 @@ from streams.logs import logger_named
 from streams.subscribe_start import TopicMissingError
 
 _AGAIN_SECONDS: Final = 1.0
-_CLOSE_SECONDS: Final = 2.0
+_CLOSE_SECONDS: Final = 5.0
 
 
 class TopicFollower(ABC):
@@ -47,7 +47,10 @@ class TopicFollower(ABC):
         return True
 
     async def close(self) -> None:
-        """End the thread; one that waits for a broker that is down is left to end by itself. Safe to repeat."""
+        """End the thread, which takes a second where it waits for a broker. Safe to repeat.
+
+        A process must not end before it: the client's threads would meet what OpenSSL has already taken down.
+        """
         self._stop.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, _CLOSE_SECONDS)

@@ -44,9 +44,10 @@ class KafkaControlReader(TopicFollower):
         return Consumer(_configuration(self._kafka))
 
     def _follow(self, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
-        partitions = partitions_of(consumer, CONTROL)
-        ends = start_positions(consumer, partitions, "now")
-        consumer.assign(start_positions(consumer, partitions, datetime.now(UTC) - LIFETIME))
+        given_up = self._stop.is_set
+        partitions = partitions_of(consumer, CONTROL, given_up)
+        ends = start_positions(consumer, partitions, "now", given_up)
+        consumer.assign(start_positions(consumer, partitions, datetime.now(UTC) - LIFETIME, given_up))
         self._following()
         is_caught_up = False
         while not self._stop.is_set():

@@ -61,10 +61,10 @@ class KafkaResultsReader(TopicFollower):
 
     def _positions(self, consumer: Consumer) -> list[int]:
         """Where it was; at first the end of each partition."""
-        partitions = partitions_of(consumer, RESULTS)
+        partitions = partitions_of(consumer, RESULTS, self._stop.is_set)
         self._looked_at = time.monotonic()
         if not self._next:
-            return [each.offset for each in start_positions(consumer, partitions, "now")]
+            return [each.offset for each in start_positions(consumer, partitions, "now", self._stop.is_set)]
         added = held_by(consumer, partitions[len(self._next) :])
         return [*self._next, *(first for first, _ in added)]
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from threading import Thread
@@ -58,6 +59,15 @@ def publish(broker: str, *records: OutgoingRecord) -> None:
 def a_cancel(request_id: UUID, tenant: str = "meridian", hours_ago: float = 0) -> OutgoingRecord:
     at = utc_now() - timedelta(hours=hours_ago)
     return encode_cancel(CancelRequest(request_id=request_id, tenant=tenant, by="an operator", at=at))
+
+
+async def test_a_reader_that_waits_for_a_broker_ends_when_it_is_closed() -> None:
+    reader = KafkaControlReader("127.0.0.1:1", Cancellations(utc_now).note)
+    before = set(threading.enumerate())
+    reader.start()
+    (thread,) = set(threading.enumerate()) - before
+    await reader.close()
+    assert not thread.is_alive()
 
 
 async def test_all_workers_hear_of_it_while_they_run(broker: str) -> None:

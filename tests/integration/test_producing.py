@@ -18,6 +18,7 @@ from schemas.record import OutgoingRecord, Record
 from schemas.request import PromptRequest
 from schemas.topics import BULK_REQUESTS, REQUESTS
 from schemas.trace import new_traceparent, trace_id_of
+from tests.answers_by_hand import turns
 from tests.kafka_reading import end_offsets, read_from
 
 NOBODY_LISTENS = "127.0.0.1:1"
@@ -123,6 +124,17 @@ async def test_a_broker_that_is_away_is_told_to_the_one_who_awaits_within_the_de
         await producer.submit(a_request())
     assert time.monotonic() - began < 5
     await producer.close()
+
+
+async def test_closing_does_not_wait_for_the_delivery_timeout_of_what_nobody_awaits_any_more() -> None:
+    producer = AsyncRequestProducer(NOBODY_LISTENS, delivery_timeout_seconds=60)
+    submitting = asyncio.ensure_future(producer.submit(a_request()))
+    await turns()
+    submitting.cancel()
+    await asyncio.wait([submitting])
+    began = time.monotonic()
+    await producer.close()
+    assert time.monotonic() - began < 30
 
 
 async def test_a_cancelled_submit_does_not_disturb_the_next(broker: str, before: list[TopicPartition]) -> None:
