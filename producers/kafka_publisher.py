@@ -27,7 +27,8 @@ _CLOSE_SECONDS: Final = 5.0
 class KafkaPublisher:
     """A Publisher on one connection; use it from one event loop.
 
-    `frame` marks records for a schema registry; `options` are librdkafka's own names.
+    `frame` marks records for a schema registry; `options` are librdkafka's own names. Reports of delivery are taken
+    every `report_seconds`: often where somebody waits for them, less where they only free what is done.
     """
 
     def __init__(
@@ -36,9 +37,11 @@ class KafkaPublisher:
         *,
         delivery_timeout_seconds: float = 120.0,
         frame: Frame | None = None,
+        report_seconds: float = _REPORT_SECONDS,
         **options: Any,
     ) -> None:
         self._frame = frame
+        self._report_seconds = report_seconds
         self._delivery_timeout_seconds = delivery_timeout_seconds
         self._last_refusal = LastRefusal()
         options = {"error_cb": self._last_refusal, **options}
@@ -113,7 +116,7 @@ class KafkaPublisher:
     def _start_reporting(self) -> None:
         if not self._reporting:
             self._reporting = True
-            asyncio.get_running_loop().call_later(_REPORT_SECONDS, self._take_reports)
+            asyncio.get_running_loop().call_later(self._report_seconds, self._take_reports)
 
     def _take_reports(self) -> None:
         if self._closed and not self._under_way:

@@ -44,9 +44,8 @@ class LeanConsumer(Consumer):  # type: ignore[misc]
             await self._seek_back()
             return
         polled = (records or {}).items()
-        wanted = [self._fresh(partition, batch) for partition, batch in polled if self._is_wanted(partition, active)]
-        if fresh := list(chain.from_iterable(wanted)):
-            await self._deliver(fresh)
+        wanted = {part: self._fresh(part, batch) for part, batch in polled if self._is_wanted(part, active)}
+        await self._deliver({part: fresh for part, fresh in wanted.items() if fresh})
 
     async def _seek_back(self) -> None:
         try:
@@ -61,10 +60,13 @@ class LeanConsumer(Consumer):  # type: ignore[misc]
         read_up_to = self._read_offset[partition]
         return batch if read_up_to is None else [record for record in batch if record.offset >= read_up_to]
 
-    async def _deliver(self, records: list[Any]) -> None:
-        await self.wait_first(self.callback(self._message_of(records)), self.suspend_flow.wait())
-        for record in records:
-            self._read_offset[TP(record.topic, record.partition)] = record.offset
+    async def _deliver(self, polled: Mapping[TP, list[Any]]) -> None:
+        if not polled:
+            return
+        message = self._message_of(list(chain.from_iterable(polled.values())))
+        await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        for partition, records in polled.items():
+            self._read_offset[partition] = records[-1].offset
 
     def _message_of(self, records: list[Any]) -> ConsumerMessage:
         first = records[0]

@@ -57,6 +57,7 @@ from streams.settings import Settings
 _REDIS_CONNECTIONS = 32
 _REDIS_TIMEOUT_SECONDS = 2.0
 _STEP_SECONDS = 20.0
+_REPORT_SECONDS = 0.01
 
 
 class MissingKeyError(RuntimeError):
@@ -97,7 +98,8 @@ class WorkerParts:
     async def answering(self) -> Caution:
         """The answering steps over real adapters, behind what goes carefully after a death."""
         settings = self.settings
-        publisher = KafkaPublisher(settings.kafka_connection, frame=await asyncio.to_thread(frame_of, settings))
+        frame = await asyncio.to_thread(frame_of, settings)
+        publisher = KafkaPublisher(settings.kafka_connection, frame=frame, report_seconds=_REPORT_SECONDS)
         self.owned.push_async_callback(publisher.close)
         guard = IntakeGuard(
             self._cancellations(), DeadLetterLimit(), await self.deaths.read(), settings.condemned_after_deaths

@@ -11,7 +11,7 @@ from typing import Final
 from ops.bench.questions import a_request, flush, producer_for, records_of, send
 from ops.bench.subject import write_outcome
 
-_NAP_SECONDS: Final = 0.001
+_NAP_SECONDS: Final = 0.002
 
 
 def main() -> None:
