@@ -41,27 +41,28 @@ class LastRefusal:
         return explained(error)
 
 
-def require_access(kafka: KafkaAddress, topics: Collection[str] = (), within_seconds: float = _ANSWER_SECONDS) -> None:
-    """Return once the broker takes us and shows us `topics`, or when none answers: that is waited for elsewhere.
+def require_access(kafka: KafkaAddress, topics: Collection[str] = (), within_seconds: float = _ANSWER_SECONDS) -> bool:
+    """True once the broker takes us and shows us `topics`; False when none answers: that is waited for elsewhere.
 
     Raises KafkaRefusedError.
     """
     connection = connection_to(kafka)
     if connection.protocol == "PLAINTEXT":
-        return  # nothing that could be refused
+        return True  # nothing that could be refused
     refusal = LastRefusal()
     options: dict[str, Any] = {**client_options(connection), "error_cb": refusal, "log_level": 0}
     client = Producer(options)
     try:
-        refused = _first_refusal(client, topics, refusal, time.monotonic() + within_seconds)
+        is_taken = _is_taken(client, topics, refusal, time.monotonic() + within_seconds)
     finally:
         client.close()  # OpenSSL goes first when a process ends, and a client still at work then crashes it
-    if refused is not None:
-        raise KafkaRefusedError(f"Kafka at {connection.servers} refuses {connection.username or 'us'}: {refused}")
+    if not is_taken and refusal.told:
+        raise KafkaRefusedError(f"Kafka at {connection.servers} refuses {connection.username or 'us'}: {refusal.told}")
+    return is_taken
 
 
-def _first_refusal(client: Producer, topics: Collection[str], refusal: LastRefusal, deadline: float) -> str | None:
-    """None once we are taken, or at the deadline (in time.monotonic's seconds)."""
+def _is_taken(client: Producer, topics: Collection[str], refusal: LastRefusal, deadline: float) -> bool:
+    """False at the first refusal, or at the deadline (in time.monotonic's seconds)."""
     while time.monotonic() < deadline:
         try:
             hidden = [refused for topic in topics if (refused := _hidden(client, topic))]
@@ -69,10 +70,12 @@ def _first_refusal(client: Producer, topics: Collection[str], refusal: LastRefus
         except KafkaException:
             client.poll(_LOOK_SECONDS / 10)  # brings what `error_cb` is told
         else:
-            return hidden[0] if hidden else None
+            if not hidden:
+                return True
+            refusal.told = hidden[0]
         if refusal.told:
-            return refusal.told
-    return None
+            break
+    return False
 
 
 def _hidden(client: Producer, topic: str) -> str | None:

@@ -15,14 +15,13 @@ _AGAIN_SECONDS: Final = 1.0
 
 
 async def wait_for_broker(kafka: KafkaConnection, topics: Collection[str], give_up: asyncio.Event) -> bool:
-    """True once one of the servers accepts a connection; False when `give_up` is set before.
+    """True once one of the servers takes us; False when `give_up` is set before.
 
-    Raises KafkaRefusedError where it accepts the connection and not us, or hides one of `topics`.
+    Raises KafkaRefusedError where it accepts a connection and not us, or hides one of `topics`.
     """
     said = False
     while not give_up.is_set():
-        if await _any_accepts(kafka.servers):
-            await asyncio.to_thread(require_access, kafka, topics)
+        if await _any_accepts(kafka.servers) and await asyncio.to_thread(require_access, kafka, topics):
             return True
         if not said:
             log.warning("waiting_for_broker", kafka=kafka.servers, next_step="headrace status, or set HEADRACE_KAFKA")
