@@ -17,6 +17,7 @@ GivenUp = Callable[[], bool]
 _ANSWER_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.1
+_UNANSWERED: Final = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT)  # noqa: SLF001
 # Special timestamps of Kafka's ListOffsets request.
 _LATEST: Final = -1
 _EARLIEST: Final = -2
@@ -83,7 +84,7 @@ def _answer_to(ask: Callable[[float], Answer], given_up: GivenUp) -> Answer:
     while True:
         try:
             return ask(_LOOK_SECONDS)
-        except KafkaException:
-            if given_up() or time.monotonic() >= deadline:
+        except KafkaException as error:
+            if error.args[0].code() not in _UNANSWERED or given_up() or time.monotonic() >= deadline:
                 raise
         time.sleep(_AGAIN_SECONDS)

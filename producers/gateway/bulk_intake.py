@@ -116,17 +116,19 @@ class BulkIntake:
     @asynccontextmanager
     async def _lease(self, held: Held) -> AsyncIterator[None]:
         """Kept alive while the block runs, and given up with it: a cut upload may go on elsewhere at once."""
-        renewing = asyncio.ensure_future(self._renew(held))
+        leaving = asyncio.Event()
+        renewing = asyncio.ensure_future(self._renew(held, leaving))
         try:
             yield
         finally:
+            leaving.set()  # a pool of connections may drop the cancellation (streams/cancelling.py)
             renewing.cancel()
             if held.job.state == "open":
                 with suppress(JobsUnavailableError):
                     await asyncio.shield(self._ports.book.release(held))
 
-    async def _renew(self, held: Held) -> None:
-        while held.job.state == "open":
+    async def _renew(self, held: Held, leaving: asyncio.Event) -> None:
+        while held.job.state == "open" and not leaving.is_set():
             await asyncio.sleep(_RENEW_SECONDS)
             with suppress(JobsUnavailableError):
                 await self._ports.book.advance(held, None)

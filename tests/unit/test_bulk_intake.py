@@ -1,6 +1,7 @@
 """An upload that is cut anywhere and sent again ends with every item published, each under one id and as one record."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.bulk_split import JsonLines, RawItem
+from producers.gateway import bulk_intake
 from producers.gateway.budgets import SpentBudget
-from producers.gateway.bulk_book import Job, Tally
+from producers.gateway.bulk_book import Held, Job, Progress, Tally
 from producers.gateway.bulk_desk import progress_of, state_of
 from producers.gateway.bulk_intake import BulkIntake, IntakePorts, Upload
 from producers.gateway.bulk_lots import LOT_ITEMS, digest_of
@@ -138,6 +140,32 @@ async def test_after_a_cut_only_what_was_not_written_down_is_published_again() -
     desk.publisher.left = 10**9
     await desk.upload(pieces(content))
     assert len(desk.publisher.records) - published == LOT_ITEMS
+
+
+class DeafJobs(MemoryJobs):
+    """Drops the cancellation of a renewal, as a pool may that has a connection at that moment."""
+
+    renewals = 0
+
+    async def advance(self, held: Held, progress: Progress | None) -> bool:
+        if progress is None:
+            self.renewals += 1
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        return await super().advance(held, progress)
+
+
+async def test_a_lease_is_not_renewed_after_its_upload_whatever_becomes_of_the_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bulk_intake, "_RENEW_SECONDS", 0.0)
+    desk = Desk()
+    desk.book = book = DeafJobs(lambda: desk.clock)
+    with pytest.raises(CutError):
+        await desk.upload(pieces(a_file(3), 10, cut_at=40))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert book.renewals == 1
 
 
 async def test_a_copy_that_lost_its_job_to_another_stops() -> None:
