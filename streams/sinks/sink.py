@@ -14,7 +14,7 @@ from streams.sinks.reading import read
 
 log = logger_named("sink")
 
-READ_RECORDS: Final = 250
+READ_RECORDS: Final = 500
 """Records asked for at once: a larger batch is read in several goes, so that a stop is heard in between."""
 _READ_SECONDS: Final = 0.1
 _READ_WHILE_WRITING_SECONDS: Final = 0.02
