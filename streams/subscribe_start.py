@@ -73,7 +73,7 @@ def _offsets_at(
         refused = [position.error for position in found if position.error is not None]
         if not refused:
             return found
-        if time.monotonic() >= deadline:
+        if given_up() or time.monotonic() >= deadline:
             raise KafkaException(refused[0])
         time.sleep(_AGAIN_SECONDS)  # a partition without its leader, just now
 
